@@ -1,0 +1,34 @@
+/* Time. Durations and deadlines are monotonic milliseconds; wall time is UTC only.
+ * A test may shift the wall clock (clock_set_wall_offset_ms), never the monotonic one. Thread-safe.
+ */
+#ifndef TENANTRY_BASE_CLOCK_H
+#define TENANTRY_BASE_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/base/attributes.h"
+#include "controller/base/str.h"
+
+int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_us(void);
+/* Microseconds and seconds since 1970-01-01 UTC. */
+int64_t clock_wall_us(void);
+int64_t clock_wall_s(void);
+void clock_set_wall_offset_ms(int64_t offset_ms);
+
+enum { CLOCK_TEXT_BYTES = 28 };
+/* RFC 3339 UTC: "2026-01-02T03:04:05Z", and with microseconds "2026-01-02T03:04:05.000000Z". */
+void clock_format_s(int64_t wall_s, char ret_text[CLOCK_TEXT_BYTES]);
+void clock_format_us(int64_t wall_us, char ret_text[CLOCK_TEXT_BYTES]);
+/* Parses RFC 3339 with any offset and fraction. */
+MUST_CHECK bool clock_parse(struct str text, int64_t *ret_wall_us);
+
+/* Go-style durations: "300ms", "1.5s", "5m", "2h45m". False when malformed or negative. */
+MUST_CHECK bool clock_parse_duration_ms(struct str text, int64_t *ret_ms);
+
+/* Uniform in [0, bound_ms), from a per-thread generator: for jitter, not for secrets. bound_ms > 0.
+ */
+int64_t clock_jitter_ms(int64_t bound_ms);
+
+#endif

@@ -1,0 +1,27 @@
+/* Leadership as something every write path checks. A fence is open until a monotonic time that the
+ * leader elector moves forward with each renewal; past it no write may begin, even if the process
+ * slept (SIGSTOP, a paused machine) and does not know yet that it lost the lease. It narrows the
+ * window of two leaders; it is not proof against it, so that steps stay safe under two leaders too.
+ * Thread-safe. */
+#ifndef TENANTRY_BASE_FENCE_H
+#define TENANTRY_BASE_FENCE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+
+struct fence {
+    _Atomic int64_t open_until_ms; /* monotonic; INT64_MAX: always open; 0: closed */
+};
+
+void fence_open_until(struct fence *fence, int64_t monotonic_ms);
+void fence_close(struct fence *fence);
+bool fence_is_open(const struct fence *fence); /* NULL: open (programs without leader election) */
+
+/* CANCELED/LeadershipLost when closed, else 0. */
+MUST_CHECK int fence_check(const struct fence *fence, struct err *err);
+
+#endif

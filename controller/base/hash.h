@@ -1,0 +1,32 @@
+/* Hashes: a fast seeded one for tables, a fast 128-bit one for "did anything change", SHA-256 for
+ * whatever an attacker may aim at. */
+#ifndef TENANTRY_BASE_HASH_H
+#define TENANTRY_BASE_HASH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/str.h"
+
+struct hash128 {
+    uint64_t high;
+    uint64_t low;
+};
+
+/* 64 bits for hash tables; seeded per process, so not comparable between processes. */
+uint64_t hash_table64(struct str bytes);
+
+/* XXH3-128, the same in every process and release: may be stored. */
+struct hash128 hash_128(struct str bytes);
+bool hash128_equal(struct hash128 a, struct hash128 b);
+
+enum { HASH128_TEXT_BYTES = 33 };
+/* 32 lower-case hex digits and a NUL. */
+void hash128_text(struct hash128 hash, char ret_text[HASH128_TEXT_BYTES]);
+
+enum { SHA256_BYTES = 32, SHA256_TEXT_BYTES = 65 };
+void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES]);
+void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES]);
+
+#endif

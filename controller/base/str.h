@@ -1,0 +1,48 @@
+/* A view of bytes that somebody else owns; no terminating NUL is promised. For parsing. */
+#ifndef TENANTRY_BASE_STR_H
+#define TENANTRY_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "controller/base/attributes.h"
+
+struct str {
+    const char *ptr; /* may be NULL when len is 0 */
+    size_t len;
+};
+
+#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
+
+static inline struct str str_from(const char *text)
+{
+    return (struct str){text, text ? strlen(text) : 0};
+}
+
+bool str_equal(struct str a, struct str b);
+bool str_equal_c(struct str a, const char *text);
+bool str_starts_with(struct str text, struct str prefix);
+bool str_ends_with(struct str text, struct str suffix);
+struct str str_trim(struct str text); /* without blanks, tabs, CR and LF at both ends */
+
+/* Cut *rest at the first `separator`: returns what stands before it and leaves in *rest what stands
+ * behind; without one, returns all and leaves an empty view. */
+struct str str_cut(struct str *rest, char separator);
+
+/* The whole view as a decimal number (optional '-'), nothing else; false when it is none or does
+ * not fit. */
+MUST_CHECK bool str_to_int64(struct str text, int64_t *ret_value);
+
+/* strcmp that takes NULL as "". */
+bool text_equal(const char *a, const char *b);
+bool text_is_empty(const char *text);
+
+/* Whether the bytes are well-formed UTF-8 without NUL (RFC 3629). */
+bool str_is_utf8(struct str text);
+
+/* The longest prefix of at most max_bytes that ends at a character's edge. */
+size_t str_utf8_prefix(struct str text, size_t max_bytes);
+
+#endif

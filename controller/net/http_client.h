@@ -1,0 +1,113 @@
+/* An HTTP client for many threads: one transport thread runs a curl multi handle, HTTP/2 where the
+ * server speaks it, many requests on few connections. A caller blocks in http_client_perform until
+ * its request is done, its deadline passes or it is canceled; a body can be streamed to a callback
+ * instead.
+ *
+ * TLS 1.2 or newer, verification always on unless the configuration's `insecure` says otherwise;
+ * https and http only; redirects are not followed; NOSIGNAL; key material stays in memory. Dead
+ * connections are found by TCP keep-alive (30 s) and TCP_USER_TIMEOUT, and by the idle timeout of a
+ * stream; a request that timed out takes its connection with it, since a multiplexed connection
+ * would be reused. */
+#ifndef TENANTRY_NET_HTTP_CLIENT_H
+#define TENANTRY_NET_HTTP_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/attributes.h"
+#include "controller/base/buf.h"
+#include "controller/base/call.h"
+#include "controller/base/err.h"
+#include "controller/base/secret.h"
+#include "controller/base/str.h"
+
+struct http_client;
+
+/* Trust and identity; all PEM, all may be empty. Copied by whoever keeps it. */
+struct http_tls {
+    struct str ca_pem; /* empty: the system's store */
+    struct str certificate_pem;
+    const struct secret *key_pem;
+    const char *server_name; /* SNI and verification name; NULL: the URL's host */
+    bool insecure;           /* no verification at all */
+};
+
+struct http_client_config {
+    const char *name;       /* thread name and metric label: "api", "watch", "lease" */
+    const char *user_agent; /* required */
+    const char *proxy_url;  /* NULL: none; http, https or socks5 */
+    bool disable_http2;
+    bool disable_compression;
+    long connect_timeout_ms; /* 0 = 30 s, TCP and TLS together */
+};
+
+struct http_header {
+    const char *name;
+    const char *value;
+};
+
+/* Called on the transport thread with each piece of the body of a 2xx answer. Must not block and
+ * must not call the client. Returning -1 with *err filled ends the request with that error. */
+typedef int (*http_data_fn)(void *context, struct str data, struct err *err);
+
+struct http_request {
+    const char *method; /* "GET", "PATCH", ... */
+    const char *url;
+    const struct http_header *headers;
+    size_t header_count;
+    const struct secret *bearer;         /* NULL: none. Sent over https only. */
+    const struct secret *basic_password; /* with basic_user; https only */
+    const char *basic_user;
+    struct str body;
+    const char *content_type;
+    int64_t timeout_ms;        /* whole request; 0 = 30 s; -1 = none (streams) */
+    int64_t idle_timeout_ms;   /* no byte for this long: RETRY/ConnectionSilent; 0 = none */
+    size_t response_max_bytes; /* of a body that is kept; 0 = 16 MiB */
+    http_data_fn on_data;      /* NULL: the body is kept in the response */
+    void *on_data_context;
+};
+
+struct http_response {
+    int status;
+    struct buf body;        /* also the start of an error answer's body when on_data is set */
+    int64_t retry_after_ms; /* from Retry-After, seconds or date; -1 = none */
+    char content_type[96];
+    char flow_schema_uid[40]; /* X-Kubernetes-PF-FlowSchema-UID, "" if none */
+    int64_t duration_ms;
+    bool reached_server; /* false: certain that the server did not get the request */
+};
+void http_response_release(struct http_response *response);
+static inline void auto_release_http_response(struct http_response *response)
+{
+    http_response_release(response);
+}
+
+/* Once per process, before threads. */
+void http_global_init(void);
+
+/* Start the transport thread. tls may be NULL. Caller frees. Errors: TERMINAL/InvalidTLS. */
+MUST_CHECK int http_client_new(const struct http_client_config *config, const struct http_tls *tls,
+                               struct http_client **ret, struct err *err);
+/* Cancels what is under way, ends the thread. All callers must have returned or be returning. */
+void http_client_free(struct http_client *client);
+
+/* Use other trust or identity for connections made from now on, and close the old ones once their
+ * requests end. Errors: TERMINAL/InvalidTLS, and then nothing has changed. */
+MUST_CHECK int http_client_set_tls(struct http_client *client, const struct http_tls *tls,
+                                   struct err *err);
+
+/* Do one request. Any status is a success of this call: the caller judges it. *ret must be zeroed
+ * or released; it is filled also on failure as far as known (reached_server). Thread-safe, blocks.
+ * Errors: RETRY/ConnectionFailed (no connection: refused, DNS, handshake), RETRY/ConnectionLost,
+ * RETRY/ConnectionSilent, RETRY/Timeout, TERMINAL/TLSVerificationFailed, TERMINAL/ResponseTooLarge,
+ * CANCELED/Canceled, RETRY/DeadlineExceeded, and whatever on_data returned. */
+MUST_CHECK int http_client_perform(struct http_client *client, const struct call *call,
+                                   const struct http_request *request, struct http_response *ret,
+                                   struct err *err);
+
+/* Close every idle connection and mark the busy ones not to be used again: after a silent stream.
+ */
+void http_client_drop_connections(struct http_client *client);
+
+#endif
