@@ -8,9 +8,9 @@
  *
  * It registers itself at its first use or by metrics_register (so that it is shown with its zero).
  * Label values are given in the order of the names; a series is made at its first use and stays, so
- * label values are from bounded sets, never tenants' names, but for metrics declared PER_TENANT,
- * which metric_drop removes. More than 10,000 series of one metric are refused and counted.
- * Thread-safe. */
+ * label values are from bounded sets, never tenants' names unless the owner removes them again with
+ * metric_drop. A value is cut at 128 bytes; more than 10,000 series of one metric are refused and
+ * counted in tenantry_metrics_series_refused_total. Thread-safe. */
 #ifndef TENANTRY_BASE_METRICS_H
 #define TENANTRY_BASE_METRICS_H
 
@@ -23,7 +23,7 @@
 enum metric_kind { METRIC_KIND_COUNTER, METRIC_KIND_GAUGE, METRIC_KIND_HISTOGRAM };
 enum { METRIC_LABELS_MAX = 6 };
 
-struct metric_series;
+struct metric_series; /* all series of one metric */
 
 struct metric {
     const char *name;
@@ -78,8 +78,11 @@ void metric_drop_labeled(struct metric *metric, const char *const *values);
 double metric_value_labeled(struct metric *metric, const char *const *values);
 
 /* A function called before each rendering, to set gauges that are cheap to derive (process_*, queue
- * depth). At most 32. */
+ * depth). At most 32; a further one is a mistake of the program and aborts. It must not call
+ * metrics_on_collect, metrics_off_collect or metrics_render. */
 void metrics_on_collect(void (*collect)(void *context), void *context);
+/* Take it out again, before context goes away; it does not run any more once this returned. */
+void metrics_off_collect(void (*collect)(void *context), void *context);
 
 /* The whole page. False when the buffer's maximum is passed. */
 bool metrics_render(struct buf *out);
