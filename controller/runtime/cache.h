@@ -1,0 +1,86 @@
+/* The compact view of one resource: packed, immutable, reference-counted records, never JSON trees.
+ *
+ * A codec turns an object's JSON into the bytes that the reconcilers need; the cache keeps those
+ * with key and resource version in one allocation each, in an open-addressing table. Readers hold a
+ * reference and need no lock. An event older than what is known of a key is dropped (C28); a new
+ * view replaces the old one atomically for readers and reports what vanished (C26). Thread-safe.
+ * docs/cache.md. */
+#ifndef TENANTRY_RUNTIME_CACHE_H
+#define TENANTRY_RUNTIME_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/arena.h"
+#include "controller/base/attributes.h"
+#include "controller/base/buf.h"
+#include "controller/base/err.h"
+#include "controller/base/str.h"
+#include "controller/kube/api.h"
+#include "controller/kube/watch.h"
+
+struct record; /* opaque; see the accessors */
+
+/* "name" or "namespace/name"; NUL-ended, lives as long as the reference. */
+const char *record_key(const struct record *record);
+const char *record_resource_version(const struct record *record);
+struct str record_payload(const struct record *record);
+const struct record *record_ref(const struct record *record);
+void record_unref(const struct record *record); /* NULL is fine */
+static inline void auto_release_record(const struct record **record)
+{
+    record_unref(*record);
+}
+
+/* What pack says of an object beside its payload; views into json or scratch. */
+struct record_head {
+    struct str key;
+    struct str uid;
+    struct str resource_version;
+};
+
+struct codec {
+    const struct kube_resource *resource;
+    /* Append the packed form of the object to payload and fill *ret_head. One pass over json.
+     * Errors: TERMINAL/InvalidObject: the object is skipped with a warning, and counted. */
+    int (*pack)(struct str json, struct arena *scratch, struct buf *payload,
+                struct record_head *ret_head, struct err *err);
+};
+
+enum cache_change { CACHE_ADDED, CACHE_UPDATED, CACHE_REMOVED };
+
+/* Called after the change is visible, in order, by one thread at a time, without any lock held.
+ * before is NULL for ADDED, after NULL for REMOVED; initial is true while the first view is loaded.
+ */
+typedef void (*cache_change_fn)(void *context, enum cache_change change,
+                                const struct record *before, const struct record *after,
+                                bool initial);
+
+struct cache;
+struct cache *cache_new(const struct codec *codec);
+void cache_free(struct cache *cache);
+/* Before the watch starts; at most 4 listeners. */
+void cache_listen(struct cache *cache, cache_change_fn listener, void *context);
+/* The handler to give to watch_new: feeds this cache. */
+struct watch_handler cache_watch_handler(struct cache *cache);
+
+/* A reference that the caller unrefs, or NULL. */
+const struct record *cache_get(struct cache *cache, const char *key);
+bool cache_is_synced(struct cache *cache); /* a first whole view has arrived */
+size_t cache_count(struct cache *cache);
+size_t cache_bytes(struct cache *cache); /* of all records and the table */
+/* Whether the connection behind is healthy, and if not, why. */
+bool cache_is_healthy(struct cache *cache, struct err *ret_err);
+
+/* Visit every record; visit returns false to stop. The lock is not held while visiting: records are
+ * referenced in batches, so that changes made meanwhile may or may not be seen. */
+void cache_each(struct cache *cache, bool (*visit)(void *context, const struct record *record),
+                void *context);
+
+/* Read-your-writes (C29): take the object that the server answered to our own write of it, unless
+ * the record is gone, of another UID, or newer already. Later events still come, so nothing of
+ * others is lost. */
+void cache_store_written(struct cache *cache, struct str object_json);
+
+#endif
