@@ -37,6 +37,7 @@ process_start()
 {
     local run=$1 name=$2
     shift 2
+    (umask 077 && : >>"$run/$name.log")
     (
         # A lock or a pipe of the caller's, kept open by a server, would hold the caller up for ever.
         local fd
