@@ -101,9 +101,10 @@ MUST_CHECK int kube_delete(struct kube_client *client, const struct call *call,
 
 /* A GET of a collection with this query ("limit=500&continue=..."), its body streamed to on_data on
  * the transport thread: lists and watches (kube/watch.h). idle_timeout_ms as in http_request.
- * timeout_ms -1 = none. *ret_status is the HTTP status, also when this fails as an API error. */
+ * timeout_ms -1 = none. */
 struct kube_stream {
     const char *query;
+    bool metadata_only; /* ask for PartialObjectMetadata instead of whole objects */
     int64_t timeout_ms;
     int64_t idle_timeout_ms;
     http_data_fn on_data;
@@ -116,7 +117,8 @@ MUST_CHECK int kube_stream(struct kube_client *client, const struct call *call,
 /* Tear the connections down: after a watch went silent. */
 void kube_client_drop_connections(struct kube_client *client);
 
-/* Fill *err from a Status object's JSON and HTTP status; for in-stream watch errors. Returns -1. */
+/* Fill *err from a Status object's JSON and HTTP status; for in-stream watch errors, whose
+ * http_status is 0: then the Status's own code counts. Returns -1. */
 int kube_status_error(struct str status_json, int http_status, struct err *err);
 
 #endif

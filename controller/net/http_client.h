@@ -47,8 +47,9 @@ struct http_header {
     const char *value;
 };
 
-/* Called on the transport thread with each piece of the body of a 2xx answer. Must not block and
- * must not call the client. Returning -1 with *err filled ends the request with that error. */
+/* Called on the transport thread, first with an empty piece once the head of a 2xx answer is there
+ * (so that a silent stream is known to be open), then with each piece of its body. Must not block
+ * and must not call the client. Returning -1 with *err filled ends the request with that error. */
 typedef int (*http_data_fn)(void *context, struct str data, struct err *err);
 
 struct http_request {
