@@ -28,6 +28,13 @@ die()
     exit 1
 }
 
+# usage: the comment at the head of the script, and exit 2.
+usage()
+{
+    sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' -- "$0" >&2
+    exit 2
+}
+
 have()
 {
     command -v -- "$1" >/dev/null 2>&1
