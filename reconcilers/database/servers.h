@@ -1,0 +1,68 @@
+/* The database servers that tenants live on: how to reach each, as whom, and which one a new tenant
+ * gets. */
+#ifndef TENANTRY_DATABASE_SERVERS_H
+#define TENANTRY_DATABASE_SERVERS_H
+
+#include <stdbool.h>
+
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+#include "controller/kube/api.h"
+#include "controller/runtime/cache.h"
+#include "controller/runtime/outcome.h"
+#include "controller/runtime/reconcile.h"
+#include "reconcilers/drivers/sql.h"
+#include "reconcilers/model/tenant.h"
+
+struct servers;
+
+/* cache: of DatabaseServers, borrowed. Credentials are fetched from Secrets in system_namespace
+ * when first needed and again when the server refuses them, or every 5 minutes. */
+struct servers *servers_new(struct kube_client *kube, struct cache *cache,
+                            const char *system_namespace, int connections_per_server);
+void servers_free(struct servers *servers);
+
+/* A connection of the controller's own role to `database` on `server`, behind the server's guard.
+ * To the maintenance database (database NULL) they are pooled; to a tenant's they are opened and
+ * closed. AUTO(server_loan) struct server_loan loan = {0}; Errors: RETRY/ServerNotFound (no such
+ * DatabaseServer object), RETRY/ServerCredentialsMissing, BackendBusy, BackendUnavailable, and
+ * those of sql_connect. */
+struct server_loan {
+    void *internal; /* NULL: nothing borrowed */
+    struct sql_conn *conn;
+    struct err failure; /* set it to the error of a failed query, to tell the guard */
+};
+MUST_CHECK int servers_borrow(struct servers *servers, struct reconcile *rc, const char *server,
+                              const char *database, struct server_loan *loan, struct err *err);
+void servers_return(struct server_loan *loan);
+static inline void auto_release_server_loan(struct server_loan *loan)
+{
+    if (loan->internal) {
+        servers_return(loan);
+    }
+}
+
+/* What a client of a tenant on this server must know: in the arena. */
+struct server_endpoint {
+    const char *host; /* hosts joined by ',' */
+    int port;
+    const char *sslmode;
+    const char *ca_pem; /* "" if none */
+};
+MUST_CHECK int servers_endpoint(struct servers *servers, struct arena *arena, const char *server,
+                                struct server_endpoint *ret, struct err *err);
+
+/* The server for a new tenant: `wanted` when given (it must exist), else the schedulable one that
+ * the tier's placement matches, with capacity, carrying the fewest tenants (ties by name). Pure but
+ * for the cache. count_tenants tells how many tenants the registry knows on a server. Errors:
+ * TERMINAL/NoServer and TERMINAL/CapacityExhausted, with the names and numbers looked at. */
+MUST_CHECK int servers_place(struct servers *servers, struct arena *arena, const struct tier *tier,
+                             const char *wanted,
+                             int64_t (*count_tenants)(void *context, const char *server),
+                             void *context, const char **ret_server, struct err *err);
+
+/* The controller of DatabaseServer objects: Reachable, Hardened, Ready, version, tenants, in-use
+ * label. rc->environment is struct services. */
+struct outcome database_server_reconcile(struct reconcile *rc);
+
+#endif

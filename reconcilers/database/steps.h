@@ -1,0 +1,44 @@
+/* The steps that live on a database server. Signatures as in struct step; subject is struct
+ * tenant_work. */
+#ifndef TENANTRY_DATABASE_STEPS_H
+#define TENANTRY_DATABASE_STEPS_H
+
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+#include "controller/runtime/reconcile.h"
+
+/* Namespace: tenant-<subdomain>, with our labels and the binding that lets the controller write the
+ * tenant's Secrets there. TERMINAL/NameConflict when it exists and is not this tenant's. */
+MUST_CHECK int namespace_ensure(struct reconcile *rc, void *subject, struct err *err);
+/* Deletes it if it carries this Tenant's UID, whatever the policy: it holds no data. */
+MUST_CHECK int namespace_finalize(struct reconcile *rc, void *subject, struct err *err);
+
+/* Database: roles owner, rw, ro, app; the database, owned by owner, closed to PUBLIC before anyone
+ * can connect, commented with tenant id and UID; our application roles' CONNECT. Healed on drift.
+ * Errors: TERMINAL/NameConflict, WAIT/DatabaseBusy, RETRY/DatabaseUnreachable, ... */
+MUST_CHECK int database_ensure(struct reconcile *rc, void *subject, struct err *err);
+/* By work->deletion_policy: Retain locks (logins off, sessions ended, connections refused) and
+ * lists in tenant_retained; Delete ends sessions and drops database and roles that bear this
+ * tenant's mark. WAIT/DatabaseBusy names pid, user, application of who may not be ended. */
+MUST_CHECK int database_finalize(struct reconcile *rc, void *subject, struct err *err);
+
+/* DatabaseLogin: the login slot .a and the connection Secret that names it: the Secret is written
+ * first and is the truth; the role follows it. */
+MUST_CHECK int database_login_ensure(struct reconcile *rc, void *subject, struct err *err);
+MUST_CHECK int database_login_finalize(struct reconcile *rc, void *subject, struct err *err);
+
+/* Schema: the tenant schema at its newest version, row-level security on and forced, policies,
+ * grants. */
+MUST_CHECK int schema_ensure(struct reconcile *rc, void *subject, struct err *err);
+
+/* OwnerCredential: the temporary password in Secret <subdomain>-owner, and its bcrypt hash, while
+ * the owner must still change it. Needs no database, so it runs beside the making of one. */
+MUST_CHECK int owner_credential_ensure(struct reconcile *rc, void *subject, struct err *err);
+MUST_CHECK int owner_credential_finalize(struct reconcile *rc, void *subject, struct err *err);
+
+/* Owner: the users row (role owner, bcrypt cost 12, must_change_password) and the tenant_users row.
+ * A renamed owner is renamed, not doubled. Removes the Secret once the owner has changed the
+ * password. */
+MUST_CHECK int owner_ensure(struct reconcile *rc, void *subject, struct err *err);
+
+#endif

@@ -1,0 +1,141 @@
+/* PostgreSQL through libpq: connections that can be canceled, queries that cannot be injected.
+ *
+ * A query is built from literals, quoted identifiers, quoted literals and bound parameters; a `char
+ * *` reaches its text by no other path. Connections are non-blocking inside: connect and every
+ * query honour the call's deadline and cancellation (then PQcancel is sent). client_encoding is
+ * UTF8, standard_conforming_strings on, search_path pg_catalog, application_name "tenantry",
+ * statement, lock and idle-in-transaction timeouts set. A connection belongs to one thread at a
+ * time.
+ *
+ * Errors carry the SQLSTATE in err.code. Class and reason by SQLSTATE (sql_error_table in
+ * sql_error.c): RETRY/DatabaseUnreachable      08*, 57P01-57P03, no connection          (also:
+ * sql_err_unreachable) RETRY/DatabaseCredentials      28* RETRY/DatabaseOverloaded 53*
+ *   RETRY/DatabaseReadOnly         25006                                    RETRY/StatementTimeout
+ * 57014 RETRY/LockTimeout              55P03                                    WAIT/DatabaseBusy
+ * 55006 CONFLICT/SerializationFailure  40001, 40P01 RETRY/InsufficientPrivilege 42501
+ *   RETRY/SQLError                 anything else; the caller knows better where it expected it
+ * Messages hold the primary message of the server at most, never statement, detail or context. */
+#ifndef TENANTRY_DRIVERS_SQL_H
+#define TENANTRY_DRIVERS_SQL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/arena.h"
+#include "controller/base/attributes.h"
+#include "controller/base/buf.h"
+#include "controller/base/call.h"
+#include "controller/base/err.h"
+#include "controller/base/secret.h"
+
+enum { SQL_IDENTIFIER_BYTES = 63 }; /* NAMEDATALEN - 1, PostgreSQL "Identifiers and Key Words" */
+enum { SQL_PARAMETERS_MAX = 32 };
+
+/* ---- building ---- */
+
+struct sql {
+    struct buf text;                            /* at most 1 MiB */
+    const char *parameters[SQL_PARAMETERS_MAX]; /* borrowed; NULL is SQL NULL */
+    int parameter_count;
+    struct arena arena; /* of numbers turned into text */
+    bool failed; /* too long, an identifier over 63 bytes or not UTF-8, too many parameters */
+};
+void sql_init(struct sql *query);
+void sql_clear(struct sql *query);
+void sql_release(struct sql *query);
+static inline void auto_release_sql(struct sql *query)
+{
+    sql_release(query);
+}
+
+/* Append text that is a literal in our source: SQL(&q, "DROP ROLE "); */
+#define SQL(query, literal) sql_append_literal((query), "" literal, sizeof(literal) - 1)
+void sql_append_literal(struct sql *query, const char *text, size_t length);
+/* Append embedded SQL (a migration that ships inside the program). */
+struct embedded_file;
+void sql_append_file(struct sql *query, const struct embedded_file *file);
+/* Append a quoted identifier; over 63 bytes, empty or not UTF-8 makes the query failed. */
+void sql_ident(struct sql *query, const char *name);
+/* "schema"."name" */
+void sql_ident2(struct sql *query, const char *schema, const char *name);
+/* Append a quoted string constant, for statements that take no parameters (DDL). */
+void sql_literal(struct sql *query, const char *value);
+void sql_literal_secret(struct sql *query, const struct secret *value); /* SCRAM verifiers */
+void sql_integer(struct sql *query, int64_t value);
+/* Bind a parameter and append its $n. value is borrowed until the query has run. */
+void sql_param(struct sql *query, const char *value);
+void sql_param_int(struct sql *query, int64_t value);
+
+/* ---- connecting ---- */
+
+struct sql_target {
+    const char *const *hosts; /* names, addresses or socket folders */
+    size_t host_count;
+    int port;
+    const char *database;
+    const char *user;
+    const struct secret *password;
+    const char *sslmode; /* "verify-full", ... */
+    const char *ca_pem;  /* NULL: the system's; kept in memory (memfd), never on disk */
+    const char *target_session_attrs; /* NULL: "any" */
+    int64_t statement_timeout_ms;     /* 0 = 30 s */
+    int64_t lock_timeout_ms;          /* 0 = 5 s */
+};
+
+struct sql_conn;
+/* Caller closes. */
+MUST_CHECK int sql_connect(const struct call *call, const struct sql_target *target,
+                           struct sql_conn **ret, struct err *err);
+/* By a libpq URI or key=value string, whose settings win over our defaults. */
+MUST_CHECK int sql_connect_uri(const struct call *call, const struct secret *uri,
+                               struct sql_conn **ret, struct err *err);
+void sql_close(struct sql_conn *conn); /* NULL is fine */
+static inline void auto_release_sql_conn(struct sql_conn **conn)
+{
+    sql_close(*conn);
+}
+bool sql_is_healthy(const struct sql_conn *conn);    /* neither broken nor in a transaction */
+int sql_server_version(const struct sql_conn *conn); /* 150020 */
+bool sql_err_unreachable(const struct err *err);
+
+/* ---- running ---- */
+
+struct sql_rows;
+void sql_rows_free(struct sql_rows *rows);
+static inline void auto_release_sql_rows(struct sql_rows **rows)
+{
+    sql_rows_free(*rows);
+}
+int sql_row_count(const struct sql_rows *rows);
+int64_t sql_affected(const struct sql_rows *rows); /* rows touched by INSERT, UPDATE, DELETE */
+bool sql_is_null(const struct sql_rows *rows, int row, int column);
+const char *sql_text(const struct sql_rows *rows, int row, int column); /* "" for NULL; borrowed */
+int64_t sql_int(const struct sql_rows *rows, int row, int column); /* 0 for NULL or no number */
+bool sql_bool(const struct sql_rows *rows, int row, int column);
+
+/* A statement that reads. At most 100,000 rows and 64 MiB. ret_rows may be NULL. */
+MUST_CHECK int sql_query(struct sql_conn *conn, const struct call *call, struct sql *query,
+                         struct sql_rows **ret_rows, struct err *err);
+/* A statement that writes: the fence is checked first, and it counts in tenantry_sql_writes_total.
+ */
+MUST_CHECK int sql_exec(struct sql_conn *conn, const struct call *call, struct sql *query,
+                        struct sql_rows **ret_rows, struct err *err);
+/* Several statements in one round trip and one implicit transaction; no parameters. Writes. */
+MUST_CHECK int sql_script(struct sql_conn *conn, const struct call *call, struct sql *query,
+                          struct err *err);
+
+MUST_CHECK int sql_begin(struct sql_conn *conn, const struct call *call, struct err *err);
+MUST_CHECK int sql_commit(struct sql_conn *conn, const struct call *call, struct err *err);
+void sql_rollback(
+    struct sql_conn *conn); /* no-op outside a transaction; a failure breaks the conn */
+
+/* pg_advisory_xact_lock(class, hashtext(text)) inside a transaction, waiting up to lock_timeout. */
+MUST_CHECK int sql_lock(struct sql_conn *conn, const struct call *call, int32_t lock_class,
+                        const char *text, struct err *err);
+
+/* A SCRAM-SHA-256 verifier of password made on our side, so that no password is ever sent. */
+MUST_CHECK int sql_scram_verifier(struct sql_conn *conn, const struct secret *password,
+                                  struct secret *ret_verifier, struct err *err);
+
+#endif

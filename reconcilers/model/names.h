@@ -1,0 +1,42 @@
+/* Every name that is derived from a subdomain (contract: injective, since '_' and '.' are no DNS
+ * characters). The only place where such names are made. Results are in the arena. */
+#ifndef TENANTRY_MODEL_NAMES_H
+#define TENANTRY_MODEL_NAMES_H
+
+#include <stdbool.h>
+
+#include "controller/base/arena.h"
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+
+#define NAME_FINALIZER "tenantry.dev/tenant"
+#define NAME_MANAGER "tenantry"               /* field manager of what we make */
+#define NAME_STATUS_MANAGER "tenantry-status" /* field manager of status */
+#define NAME_SYSTEM_NAMESPACE "tenantry-system"
+#define NAME_LABEL_MANAGED_BY "app.kubernetes.io/managed-by" /* = "tenantry" */
+#define NAME_LABEL_TENANT "tenantry.dev/tenant"
+#define NAME_LABEL_TENANT_UID "tenantry.dev/tenant-uid"
+#define NAME_LABEL_IN_USE "tenantry.dev/in-use"
+#define NAME_ANNOTATION_PAUSED "tenantry.dev/paused"
+#define NAME_ANNOTATION_ADOPT "tenantry.dev/adopt"
+#define NAME_ANNOTATION_RECONCILE "tenantry.dev/reconcile-requested-at"
+#define NAME_ANNOTATION_ROTATE "tenantry.dev/rotate-requested-at"
+#define NAME_ANNOTATION_FORCE "tenantry.dev/force-finalize"
+/* Cluster-wide roles of programs that serve all tenants; on every database server. */
+#define NAME_ROLE_APP "tenantry_app"
+#define NAME_ROLE_GATEWAY "tenantry_gateway"
+
+enum { NAME_SUBDOMAIN_BYTES = 48 };
+
+/* TERMINAL/InvalidSubdomain with the rule broken: DNS label, length, reserved word or prefix. The
+ * CRD says the same; this is the second lock, and knows the platform's own list (flag). */
+MUST_CHECK int name_check_subdomain(const char *subdomain, struct err *err);
+
+const char *name_database(struct arena *arena, const char *subdomain); /* tenant_<sub> */
+const char *name_role(struct arena *arena, const char *subdomain, const char *suffix);
+/* suffix "owner", "rw", "ro", "app", "a", "b": tenant_<sub>.owner */
+const char *name_namespace(struct arena *arena, const char *subdomain);    /* tenant-<subdomain> */
+const char *name_owner_secret(struct arena *arena, const char *subdomain); /* <subdomain>-owner */
+const char *name_database_secret(struct arena *arena, const char *subdomain); /* …-database */
+
+#endif

@@ -1,0 +1,168 @@
+/* What a Tenant, a TenantTier and a DatabaseServer say, as plain structs: decoded once at the edge,
+ * in an arena, never changed after. Absent texts are "", absent lists empty. docs/api.md, crds/. */
+#ifndef TENANTRY_MODEL_TENANT_H
+#define TENANTRY_MODEL_TENANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/runtime/condition.h"
+
+enum tenant_state { TENANT_ACTIVE, TENANT_SUSPENDED };
+enum isolation { ISOLATION_DEFAULT, ISOLATION_DATABASE, ISOLATION_SCHEMA, ISOLATION_ROW };
+enum deletion_policy { DELETION_RETAIN, DELETION_DELETE, DELETION_SNAPSHOT };
+enum member_role { MEMBER_OWNER, MEMBER_ADMIN, MEMBER_MEMBER };
+enum billing_cycle { BILLING_MONTHLY, BILLING_ANNUAL };
+
+const char *isolation_text(enum isolation isolation); /* "Database", ...; "" for DEFAULT */
+const char *deletion_policy_text(enum deletion_policy policy);
+const char *member_role_text(enum member_role role);      /* "owner", ... */
+const char *billing_cycle_text(enum billing_cycle cycle); /* "monthly", "annual" */
+
+struct text_pair {
+    const char *name;
+    const char *value;
+};
+
+struct quota {
+    const char *resource;
+    int64_t limit; /* -1 = unlimited */
+};
+enum { QUOTAS_MAX = 64 };
+
+struct person {
+    const char *email;
+    const char *name;
+    enum member_role role;
+};
+
+/* Where the tenant's data is. Taken once, then read from status or the registry, never derived
+ * again. */
+struct tenant_place {
+    const char *server; /* DatabaseServer */
+    enum isolation isolation;
+    const char *database;
+    const char *schema;
+};
+
+struct tenant_status {
+    int64_t observed_generation; /* -1: never */
+    const char *inputs_hash;
+    const char *subdomain;
+    const char *tenant_id;
+    const char *namespace_;
+    const char *handled_reconcile_at; /* annotation value last acted upon */
+    struct tenant_place place;
+    int64_t schema_version; /* 0 = none */
+    const char *database_secret_namespace;
+    const char *database_secret_name;
+    const struct quota *quotas;
+    const int64_t *quotas_used; /* beside quotas */
+    size_t quota_count;
+    struct condition_set conditions;
+};
+
+struct tenant {
+    /* metadata */
+    const char *name;
+    const char *uid;
+    const char *resource_version;
+    int64_t generation;
+    bool deleting;
+    size_t finalizer_count;
+    bool has_finalizer; /* ours */
+    bool paused;
+    bool force_finalize;
+    const char *adopt; /* a tenantID, "" if none */
+    const char *reconcile_requested_at;
+    const char *rotate_requested_at;
+    /* spec */
+    const char *display_name;
+    const char *subdomain; /* effective: spec's or metadata.name */
+    const char *tier;
+    enum tenant_state state;
+    struct person owner;
+    const struct person *members;
+    size_t member_count;
+    enum isolation isolation; /* DEFAULT = the tier's */
+    const char *server;       /* "" = by placement */
+    const char *const *extensions;
+    size_t extension_count;
+    const char *migrations;
+    const struct quota *quotas; /* overrides */
+    size_t quota_count;
+    enum billing_cycle billing_cycle;
+    const struct text_pair *settings;
+    size_t setting_count;
+    enum deletion_policy deletion_policy;
+    int64_t deletion_grace_days;
+    /* status as last seen */
+    struct tenant_status status;
+};
+
+struct label_requirement {
+    const char *key;
+    const char *operator_; /* In, NotIn, Exists, DoesNotExist */
+    const char *const *values;
+    size_t value_count;
+};
+
+struct tier {
+    const char *name;
+    const char *uid;
+    const char *resource_version;
+    int64_t generation;
+    bool deleting;
+    const struct quota *quotas;
+    size_t quota_count;
+    const char *currency;
+    const char *price_monthly; /* decimal text; "0" */
+    const char *price_annual;  /* "" = ten times monthly */
+    const char *const *features;
+    size_t feature_count;
+    enum isolation isolation;
+    const struct label_requirement *placement; /* matchLabels become In with one value */
+    size_t placement_count;
+    const char *const *extensions;
+    size_t extension_count;
+    int64_t connection_limit; /* 0 = none said: 20 */
+    int64_t statement_timeout_ms;
+    int64_t idle_in_transaction_timeout_ms;
+    bool in_use_label;      /* carries tenantry.dev/in-use */
+    int64_t status_tenants; /* as last written, -1 = never */
+    int64_t observed_generation;
+    struct condition_set conditions;
+};
+
+struct database_server {
+    const char *name;
+    const char *uid;
+    const char *resource_version;
+    int64_t generation;
+    bool deleting;
+    const struct text_pair *labels;
+    size_t label_count;
+    const char *const *hosts;
+    size_t host_count;
+    int64_t port;
+    const char *target_session_attrs;
+    const char *sslmode;
+    const char *ca_bundle;
+    const char *ca_secret;
+    const char *ca_secret_key;
+    const char *credentials_secret;
+    const char *shared_database;
+    const char *maintenance_database;
+    int64_t capacity_tenants;     /* 0 = no limit */
+    int64_t capacity_connections; /* 0 = no limit */
+    bool schedulable;
+    bool drift_warn_only;
+    bool in_use_label;
+    const char *status_version;
+    int64_t status_tenants;
+    int64_t observed_generation;
+    struct condition_set conditions;
+};
+
+#endif

@@ -1,0 +1,76 @@
+/* One tenant's reconcile as the steps see it: the subject of runtime/step.h. Steps that run side by
+ * side share it: each reads what those it needs wrote, and writes only the members marked with its
+ * name. */
+#ifndef TENANTRY_MODEL_WORK_H
+#define TENANTRY_MODEL_WORK_H
+
+#include <stdbool.h>
+
+#include "controller/base/secret.h"
+#include "controller/kube/api.h"
+#include "controller/kube/event.h"
+#include "controller/kube/object.h"
+#include "controller/runtime/cache.h"
+#include "controller/runtime/reconcile.h"
+#include "reconcilers/model/tenant.h"
+
+struct registry; /* reconcilers/registry/registry.h */
+struct servers;  /* reconcilers/database/servers.h */
+
+/* Process lifetime; thread-safe parts only. */
+struct services {
+    struct kube_client *kube;
+    struct event_recorder *events;
+    struct registry *registry;
+    struct servers *servers;
+    struct cache *tenants;
+    struct cache *tiers;
+    struct cache *database_servers;
+    const char *system_namespace; /* "tenantry-system" */
+    const char *domain;           /* "tenants.localhost" */
+    int64_t drift_period_ms;
+    bool adopt_orphans;
+};
+
+struct tenant_work {
+    const struct services *services;
+    const struct tenant *tenant;
+    const struct tier *tier; /* NULL while finalizing or suspending without one */
+
+    /* finalizing only */
+    enum deletion_policy deletion_policy; /* as it applies: Retain when the CRD is going */
+    const char *retain_reason;            /* "" or "CRDTerminating" */
+
+    /* Registered */
+    char tenant_id[UUID_TEXT_BYTES];
+    bool adopted;              /* this run took back what an earlier Tenant left */
+    struct tenant_place place; /* server, isolation, database, schema: decided by Registered */
+
+    /* OwnerCredential: the temporary password that the Secret now holds, and its bcrypt hash if
+     * that had to be made; both empty when the owner has changed it already. */
+    struct secret owner_password;
+    struct secret owner_hash;
+    bool owner_password_fresh;
+
+    /* DatabaseSecret */
+    const char *database_secret_namespace;
+    const char *database_secret_name;
+
+    /* Schema */
+    int64_t schema_version;
+
+    /* Quotas: what status shows. */
+    const struct quota *quotas;
+    const int64_t *quotas_used;
+    size_t quota_count;
+    const char *quota_exceeded; /* NULL, or the message of QuotaExceeded */
+};
+
+/* Record an Event about the tenant: what was made, healed, or stands in the way. */
+void work_event(const struct tenant_work *work, enum event_type type, const char *reason,
+                const char *action, const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* Labels of everything in the cluster that belongs to the tenant: returns the count (at most 3). */
+size_t work_labels(const struct tenant_work *work, struct kube_pair labels[3]);
+
+#endif
