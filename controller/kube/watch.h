@@ -4,13 +4,16 @@
  * through a line splitter to the handler, one event at a time, each byte once. The handler is
  * called by one thread at a time, in order, never after watch_run returned.
  *
- *   replace_begin -> object* -> replace_end(rv)    a consistent new view: what was not named is
- * gone event(type, object)                            a change after it bookmark(rv) nothing
- * changed up to rv
+ *   replace_begin -> (object | remove)* -> replace_end(rv)
+ *                          a consistent new view: what it does not name is gone
+ *   event(type, object)    a change after it
+ *   bookmark(rv)           nothing changed up to rv
  *
  * The first view is consistent (watch-list with resourceVersion "", or a paged list with ""), pages
  * of different versions are never mixed, and a view that breaks off is begun again: the handler
- * must hold what came since replace_begin apart until replace_end. */
+ * must hold what came since replace_begin apart until replace_end. The server may send changes
+ * before a view is complete: then an object comes twice, and the later one counts, or is removed
+ * again. */
 #ifndef TENANTRY_KUBE_WATCH_H
 #define TENANTRY_KUBE_WATCH_H
 
@@ -29,6 +32,8 @@ struct watch_handler {
     void (*replace_begin)(void *context);
     /* One object of the new view; json is valid during the call only. */
     void (*replace_object)(void *context, struct str json);
+    /* An object of the new view, named before or not, is not part of it after all. */
+    void (*replace_remove)(void *context, struct str json);
     void (*replace_end)(void *context, const char *resource_version);
     void (*event)(void *context, enum watch_event type, struct str json);
     void (*bookmark)(void *context, const char *resource_version);
