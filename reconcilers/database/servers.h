@@ -52,15 +52,6 @@ struct server_endpoint {
 MUST_CHECK int servers_endpoint(struct servers *servers, struct arena *arena, const char *server,
                                 struct server_endpoint *ret, struct err *err);
 
-/* The server for a new tenant: `wanted` when given (it must exist), else the schedulable one that
- * the tier's placement matches, with capacity, carrying the fewest tenants (ties by name). Pure but
- * for the cache. count_tenants tells how many tenants the registry knows on a server. Errors:
- * TERMINAL/NoServer and TERMINAL/CapacityExhausted, with the names and numbers looked at. */
-MUST_CHECK int servers_place(struct servers *servers, struct arena *arena, const struct tier *tier,
-                             const char *wanted,
-                             int64_t (*count_tenants)(void *context, const char *server),
-                             void *context, const char **ret_server, struct err *err);
-
 /* The controller of DatabaseServer objects: Reachable, Hardened, Ready, version, tenants, in-use
  * label. rc->environment is struct services. */
 struct outcome database_server_reconcile(struct reconcile *rc);
