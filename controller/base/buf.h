@@ -35,6 +35,8 @@ void buf_clear(struct buf *buf);
 /* Drop the first count bytes. */
 void buf_consume(struct buf *buf, size_t count);
 bool buf_failed(const struct buf *buf);
+/* Make it failed: for a writer that cannot complete its text. */
+void buf_fail(struct buf *buf);
 /* The content, "" when nothing was appended. Valid until the next append. */
 const char *buf_text(const struct buf *buf);
 struct str buf_str(const struct buf *buf);
@@ -57,7 +59,8 @@ bool buf_append_json(struct buf *buf, struct str text);
 /* Standard base64 with padding (RFC 4648 section 4). */
 bool buf_append_base64(struct buf *buf, const void *bytes, size_t count);
 
-/* Decode standard base64, line breaks skipped. False when malformed or past buf's maximum. */
+/* Append what standard base64 text stands for, line breaks skipped. False when malformed, with
+ * nothing appended, or past buf's maximum, which fails the buffer. */
 MUST_CHECK bool buf_decode_base64(struct buf *buf, struct str text);
 
 #endif

@@ -41,8 +41,10 @@ bool text_is_empty(const char *text);
 
 /* Whether the bytes are well-formed UTF-8 without NUL (RFC 3629). */
 bool str_is_utf8(struct str text);
+/* How many bytes at the front are so: text.len when all are. */
+size_t str_utf8_valid(struct str text);
 
-/* The longest prefix of at most max_bytes that ends at a character's edge. */
+/* Length of the longest prefix of at most max_bytes that ends at a character's edge. */
 size_t str_utf8_prefix(struct str text, size_t max_bytes);
 
 #endif

@@ -1,0 +1,730 @@
+/* The reader walks with one pointer and never looks back. Two speeds:
+ *
+ *   read   byte by byte with full syntax checks, except that plain runs inside strings are crossed
+ *          16 bytes at a time;
+ *   skip   64 bytes at a time: each block becomes bit masks (quotes, backslashes, brackets), the
+ *          masks tell what stands inside of strings, and only the brackets that are left are looked
+ *          at one by one.
+ *
+ * Nothing past `end` is ever read: the last, short block is copied out first. SSE2 belongs to every
+ * x86-64; elsewhere, or with TENANTRY_JSONR_PORTABLE, words of 8 bytes do the same. */
+#include "controller/base/jsonr.h"
+
+#include <string.h>
+
+#if defined(__SSE2__) && !defined(TENANTRY_JSONR_PORTABLE)
+#define JSONR_SSE2 1
+#include <emmintrin.h>
+#endif
+
+enum { BLOCK_BYTES = 64 };
+
+/* One bit for each byte of a block, the lowest for the first. */
+struct block {
+    uint64_t quotes;
+    uint64_t backslashes;
+    uint64_t brackets; /* [ ] { } */
+};
+
+#ifdef JSONR_SSE2
+
+enum { RUN_BYTES = 16 };
+
+static inline __m128i load16(const char *at)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+
+static inline uint64_t mask16(__m128i matches)
+{
+    return (uint64_t)(uint32_t)_mm_movemask_epi8(matches);
+}
+
+static inline __m128i equal16(__m128i bytes, char byte)
+{
+    return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte));
+}
+
+static inline void block_classify(const char *at, struct block *ret)
+{
+    *ret = (struct block){0};
+    for (int i = 0; i < BLOCK_BYTES; i += RUN_BYTES) {
+        __m128i bytes = load16(at + i);
+        /* The square brackets are the curly ones without bit 5. */
+        __m128i curly = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        __m128i brackets = _mm_or_si128(equal16(curly, '{'), equal16(curly, '}'));
+        ret->quotes |= mask16(equal16(bytes, '"')) << i;
+        ret->backslashes |= mask16(equal16(bytes, '\\')) << i;
+        ret->brackets |= mask16(brackets) << i;
+    }
+}
+
+/* Bits for the bytes that end a plain run in a string: quote, backslash and controls. *high gets
+ * the bytes with the top bit. */
+static inline uint64_t run_stops(const char *at, uint64_t *high)
+{
+    __m128i bytes = load16(at);
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+    __m128i stops = _mm_or_si128(equal16(bytes, '"'), equal16(bytes, '\\'));
+
+    *high = mask16(bytes);
+    return mask16(_mm_or_si128(stops, control));
+}
+
+#else
+
+enum { RUN_BYTES = 8 };
+
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (uint64_t)(byte))
+
+static inline uint64_t load8(const char *at)
+{
+    uint64_t word = 0;
+
+    memcpy(&word, at, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+/* Gather the top bits of 8 bytes into the low 8 bits. */
+static inline uint64_t mask8(uint64_t tops)
+{
+    return ((tops >> 7) & EACH_BYTE(1)) * UINT64_C(0x0102040810204080) >> 56;
+}
+
+/* The top bit of every byte that equals `byte`, exact: no carry crosses a byte. */
+static inline uint64_t equal8(uint64_t word, unsigned char byte)
+{
+    uint64_t differs = word ^ EACH_BYTE(byte);
+
+    return ~(((differs & EACH_BYTE(0x7F)) + EACH_BYTE(0x7F)) | differs) & EACH_BYTE(0x80);
+}
+
+static inline void block_classify(const char *at, struct block *ret)
+{
+    *ret = (struct block){0};
+    for (int i = 0; i < BLOCK_BYTES; i += RUN_BYTES) {
+        uint64_t word = load8(at + i);
+        /* The square brackets are the curly ones without bit 5. */
+        uint64_t curly = word | EACH_BYTE(0x20);
+        ret->quotes |= mask8(equal8(word, '"')) << i;
+        ret->backslashes |= mask8(equal8(word, '\\')) << i;
+        ret->brackets |= mask8(equal8(curly, '{') | equal8(curly, '}')) << i;
+    }
+}
+
+static inline uint64_t run_stops(const char *at, uint64_t *high)
+{
+    uint64_t word = load8(at);
+    /* A control character has its three top bits clear. */
+    uint64_t control = equal8(word & EACH_BYTE(0xE0), 0);
+
+    *high = mask8(word);
+    return mask8(equal8(word, '"') | equal8(word, '\\') | control);
+}
+
+#endif
+
+void jsonr_init(struct jsonr *reader, struct str text)
+{
+    const char *start = text.len > 0 ? text.ptr : "";
+
+    *reader = (struct jsonr){.at = start, .end = start + text.len};
+}
+
+bool jsonr_failed(const struct jsonr *reader)
+{
+    return reader->failed;
+}
+
+static bool fail(struct jsonr *reader)
+{
+    reader->failed = true;
+    reader->at = reader->end;
+    return false;
+}
+
+static inline void skip_space(struct jsonr *reader)
+{
+    while (reader->at < reader->end && (*reader->at == ' ' || *reader->at == '\n' ||
+                                        *reader->at == '\r' || *reader->at == '\t')) {
+        reader->at++;
+    }
+}
+
+bool jsonr_at_end(struct jsonr *reader)
+{
+    skip_space(reader);
+    return !reader->failed && reader->depth == 0 && reader->at == reader->end;
+}
+
+enum jsonr_type jsonr_peek(struct jsonr *reader)
+{
+    skip_space(reader);
+    if (reader->failed || reader->at == reader->end) {
+        return JSONR_NONE;
+    }
+    switch (*reader->at) {
+    case '{':
+        return JSONR_OBJECT;
+    case '[':
+        return JSONR_ARRAY;
+    case '"':
+        return JSONR_STRING;
+    case 't':
+    case 'f':
+        return JSONR_BOOL;
+    case 'n':
+        return JSONR_NULL;
+    case '-':
+        return JSONR_NUMBER;
+    default:
+        if (*reader->at >= '0' && *reader->at <= '9') {
+            return JSONR_NUMBER;
+        }
+        fail(reader);
+        return JSONR_NONE;
+    }
+}
+
+/* True when the value here has this type; otherwise it is consumed. */
+static inline bool expect(struct jsonr *reader, enum jsonr_type type)
+{
+    if (jsonr_peek(reader) == type) {
+        return true;
+    }
+    (void)jsonr_skip(reader);
+    return false;
+}
+
+static bool begin(struct jsonr *reader, bool is_object)
+{
+    if (reader->depth == JSONR_DEPTH_MAX) {
+        return fail(reader);
+    }
+    uint64_t bit = UINT64_C(1) << reader->depth;
+    reader->first_seen &= ~bit;
+    reader->is_object = is_object ? reader->is_object | bit : reader->is_object & ~bit;
+    reader->depth++;
+    reader->at++;
+    return true;
+}
+
+bool jsonr_object_begin(struct jsonr *reader)
+{
+    return expect(reader, JSONR_OBJECT) && begin(reader, true);
+}
+
+bool jsonr_array_begin(struct jsonr *reader)
+{
+    return expect(reader, JSONR_ARRAY) && begin(reader, false);
+}
+
+/* Step over the comma to the next member or element, or over the end of the container. Asked on the
+ * wrong kind of level, as after a begin that returned false at the top, it fails. */
+static inline bool next_item(struct jsonr *reader, bool is_object)
+{
+    if (reader->failed || reader->depth == 0) {
+        return fail(reader);
+    }
+    uint64_t bit = UINT64_C(1) << (reader->depth - 1);
+    skip_space(reader);
+    if (reader->at == reader->end || ((reader->is_object & bit) != 0) != is_object) {
+        return fail(reader);
+    }
+    if (*reader->at == (is_object ? '}' : ']')) {
+        reader->at++;
+        reader->depth--;
+        return false;
+    }
+    if (reader->first_seen & bit) {
+        if (*reader->at != ',') {
+            return fail(reader);
+        }
+        reader->at++;
+        skip_space(reader);
+    }
+    reader->first_seen |= bit;
+    return true;
+}
+
+bool jsonr_element(struct jsonr *reader)
+{
+    return next_item(reader, false);
+}
+
+/* The first byte from `at` on that is a quote, a backslash or a control character, or `end`. *high
+ * becomes nonzero when a byte before it has its top bit set. */
+static inline const char *plain_run(const char *at, const char *end, uint64_t *high)
+{
+    while (end - at >= RUN_BYTES) {
+        uint64_t tops = 0;
+        uint64_t stops = run_stops(at, &tops);
+        if (stops) {
+            *high |= tops & ((stops & -stops) - 1);
+            return at + __builtin_ctzll(stops);
+        }
+        *high |= tops;
+        at += RUN_BYTES;
+    }
+    while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) {
+        *high |= (unsigned char)*at & 0x80;
+        at++;
+    }
+    return at;
+}
+
+static int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    if (digit >= 'a' && digit <= 'f') {
+        return digit - 'a' + 10;
+    }
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+/* Four hex digits at `at`, which has that many bytes; -1 when one is none. */
+static int32_t hex4(const char *at)
+{
+    int32_t value = 0;
+
+    for (int i = 0; i < 4; i++) {
+        int digit = hex_value(at[i]);
+        if (digit < 0) {
+            return -1;
+        }
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* Length of the escape that starts with the backslash at `at`; 0 when malformed. */
+static size_t escape_bytes(const char *at, const char *end)
+{
+    if (end - at < 2) {
+        return 0;
+    }
+    switch (at[1]) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return 2;
+    case 'u':
+        return end - at >= 6 && hex4(at + 2) >= 0 ? 6 : 0;
+    default:
+        return 0;
+    }
+}
+
+/* Read the string whose quote stands here; its syntax and UTF-8 are checked. */
+static inline bool read_string(struct jsonr *reader, struct str *ret_raw, bool *ret_has_escape)
+{
+    const char *start = reader->at + 1;
+    const char *at = start;
+    uint64_t high = 0;
+    bool has_escape = false;
+
+    for (at = plain_run(at, reader->end, &high); at < reader->end && *at == '\\';
+         at = plain_run(at, reader->end, &high)) {
+        size_t escape = escape_bytes(at, reader->end);
+        if (escape == 0) {
+            return fail(reader);
+        }
+        has_escape = true;
+        at += escape;
+    }
+    struct str raw = {start, (size_t)(at - start)};
+    if (at == reader->end || *at != '"' || (high && !str_is_utf8(raw))) {
+        return fail(reader);
+    }
+    reader->at = at + 1;
+    *ret_raw = raw;
+    *ret_has_escape = has_escape;
+    return true;
+}
+
+bool jsonr_member(struct jsonr *reader, struct str *ret_raw_name)
+{
+    struct str name;
+    bool has_escape = false;
+
+    if (!next_item(reader, true)) {
+        return false;
+    }
+    if (reader->at == reader->end || *reader->at != '"' ||
+        !read_string(reader, &name, &has_escape)) {
+        return fail(reader);
+    }
+    skip_space(reader);
+    if (reader->at == reader->end || *reader->at != ':') {
+        return fail(reader);
+    }
+    reader->at++;
+    skip_space(reader);
+    *ret_raw_name = name;
+    return true;
+}
+
+bool jsonr_raw_string(struct jsonr *reader, struct str *ret_raw)
+{
+    bool has_escape = false;
+
+    return expect(reader, JSONR_STRING) && read_string(reader, ret_raw, &has_escape);
+}
+
+static char simple_escape(char letter)
+{
+    switch (letter) {
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    default:
+        return letter;
+    }
+}
+
+static char *put_utf8(char *to, uint32_t code)
+{
+    if (code < 0x80) {
+        *to++ = (char)code;
+        return to;
+    }
+    if (code < 0x800) {
+        *to++ = (char)(0xC0 | code >> 6);
+    } else {
+        if (code < 0x10000) {
+            *to++ = (char)(0xE0 | code >> 12);
+        } else {
+            *to++ = (char)(0xF0 | code >> 18);
+            *to++ = (char)(0x80 | (code >> 12 & 0x3F));
+        }
+        *to++ = (char)(0x80 | (code >> 6 & 0x3F));
+    }
+    *to++ = (char)(0x80 | (code & 0x3F));
+    return to;
+}
+
+/* The character of the \u escape (or surrogate pair of them) at *at, which moves behind it; 0 when
+ * a C string in UTF-8 cannot hold it: U+0000 or half a pair. */
+static uint32_t unescape_unicode(const char **at, const char *end)
+{
+    uint32_t code = (uint32_t)hex4(*at + 2);
+
+    *at += 6;
+    if (code < 0xD800 || code > 0xDFFF) {
+        return code;
+    }
+    if (code > 0xDBFF || end - *at < 6 || (*at)[0] != '\\' || (*at)[1] != 'u') {
+        return 0;
+    }
+    uint32_t low = (uint32_t)hex4(*at + 2);
+    if (low < 0xDC00 || low > 0xDFFF) {
+        return 0;
+    }
+    *at += 6;
+    return 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+}
+
+/* Resolve the escapes of a string that was read before. No escape is shorter than what it stands
+ * for, so raw.len bytes are enough. */
+static bool unescape(struct str raw, char *to)
+{
+    const char *at = raw.ptr;
+    const char *end = raw.ptr + raw.len;
+
+    while (at < end) {
+        if (*at != '\\') {
+            *to++ = *at++;
+        } else if (at[1] != 'u') {
+            *to++ = simple_escape(at[1]);
+            at += 2;
+        } else {
+            uint32_t code = unescape_unicode(&at, end);
+            if (code == 0) {
+                return false;
+            }
+            to = put_utf8(to, code);
+        }
+    }
+    *to = '\0';
+    return true;
+}
+
+bool jsonr_string(struct jsonr *reader, struct arena *arena, const char **ret_text)
+{
+    struct str raw;
+    bool has_escape = false;
+
+    if (!expect(reader, JSONR_STRING) || !read_string(reader, &raw, &has_escape)) {
+        return false;
+    }
+    if (!has_escape) {
+        *ret_text = arena_strndup(arena, raw.ptr, raw.len);
+        return true;
+    }
+    char *text = arena_alloc(arena, raw.len + 1);
+    if (!unescape(raw, text)) {
+        return false;
+    }
+    *ret_text = text;
+    return true;
+}
+
+/* How many digits stand at the reader; they are consumed. */
+static size_t take_digits(struct jsonr *reader)
+{
+    const char *start = reader->at;
+
+    while (reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9') {
+        reader->at++;
+    }
+    return (size_t)(reader->at - start);
+}
+
+static bool take_byte(struct jsonr *reader, char byte)
+{
+    if (reader->at == reader->end || *reader->at != byte) {
+        return false;
+    }
+    reader->at++;
+    return true;
+}
+
+/* Read the number that starts here, in RFC 8259's grammar. */
+static bool read_number(struct jsonr *reader, struct str *ret_digits, bool *ret_is_integer)
+{
+    const char *start = reader->at;
+    bool is_integer = true;
+
+    take_byte(reader, '-');
+    const char *first = reader->at;
+    size_t digits = take_digits(reader);
+    if (digits == 0 || (*first == '0' && digits > 1)) {
+        return fail(reader);
+    }
+    if (take_byte(reader, '.')) {
+        is_integer = false;
+        if (take_digits(reader) == 0) {
+            return fail(reader);
+        }
+    }
+    if (take_byte(reader, 'e') || take_byte(reader, 'E')) {
+        is_integer = false;
+        if (!take_byte(reader, '-')) {
+            take_byte(reader, '+');
+        }
+        if (take_digits(reader) == 0) {
+            return fail(reader);
+        }
+    }
+    *ret_digits = (struct str){start, (size_t)(reader->at - start)};
+    *ret_is_integer = is_integer;
+    return true;
+}
+
+bool jsonr_int64(struct jsonr *reader, int64_t *ret_value)
+{
+    struct str digits;
+    bool is_integer = false;
+
+    if (!expect(reader, JSONR_NUMBER) || !read_number(reader, &digits, &is_integer)) {
+        return false;
+    }
+    return is_integer && str_to_int64(digits, ret_value);
+}
+
+static bool read_literal(struct jsonr *reader, struct str literal)
+{
+    struct str rest = {reader->at, (size_t)(reader->end - reader->at)};
+
+    if (!str_starts_with(rest, literal)) {
+        return fail(reader);
+    }
+    reader->at += literal.len;
+    return true;
+}
+
+bool jsonr_bool(struct jsonr *reader, bool *ret_value)
+{
+    if (!expect(reader, JSONR_BOOL)) {
+        return false;
+    }
+    bool value = *reader->at == 't';
+    if (!read_literal(reader, value ? STR("true") : STR("false"))) {
+        return false;
+    }
+    *ret_value = value;
+    return true;
+}
+
+bool jsonr_raw(struct jsonr *reader, struct str *ret_raw)
+{
+    skip_space(reader);
+    const char *start = reader->at;
+
+    if (!jsonr_skip(reader)) {
+        return false;
+    }
+    *ret_raw = (struct str){start, (size_t)(reader->at - start)};
+    return true;
+}
+
+/* Where a skip stands between two blocks. */
+struct scan {
+    const char *at;
+    const char *end;
+    uint64_t in_string; /* all ones while the block starts inside of a string */
+    uint64_t escaped;   /* 1 when the block's first byte is escaped */
+};
+
+/* Bits of the bytes that stand behind a backslash that is not escaped itself. */
+static inline uint64_t escaped_bits(uint64_t backslashes, uint64_t *carry)
+{
+    uint64_t escaped = *carry;
+    uint64_t rest = backslashes & ~escaped;
+
+    *carry = 0;
+    while (rest) {
+        uint64_t backslash = rest & -rest;
+        uint64_t behind = backslash << 1;
+        *carry = behind == 0; /* the backslash is the block's last byte */
+        escaped |= behind;
+        rest &= ~(backslash | behind);
+    }
+    return escaped;
+}
+
+/* Bit i of the result: parity of the bits up to and with i. Between an opening quote (with it) and
+ * its closing one (without it) all bits are set. */
+static inline uint64_t prefix_parity(uint64_t bits)
+{
+    for (int shift = 1; shift < BLOCK_BYTES; shift *= 2) {
+        bits ^= bits << shift;
+    }
+    return bits;
+}
+
+/* Classify the next block and resolve escapes: its quotes are real ones. */
+static inline void scan_block(struct scan *scan, struct block *ret)
+{
+    if (scan->end - scan->at >= BLOCK_BYTES) {
+        block_classify(scan->at, ret);
+    } else {
+        char last[BLOCK_BYTES] = {0};
+        memcpy(last, scan->at, (size_t)(scan->end - scan->at));
+        block_classify(last, ret);
+    }
+    if (ret->backslashes | scan->escaped) {
+        ret->quotes &= ~escaped_bits(ret->backslashes, &scan->escaped);
+    }
+}
+
+static inline void scan_next(struct scan *scan)
+{
+    ptrdiff_t left = scan->end - scan->at;
+
+    scan->at += left < BLOCK_BYTES ? left : BLOCK_BYTES;
+}
+
+static bool skip_string(struct jsonr *reader)
+{
+    struct scan scan = {.at = reader->at + 1, .end = reader->end};
+
+    for (; scan.at < scan.end; scan_next(&scan)) {
+        struct block block;
+        scan_block(&scan, &block);
+        if (block.quotes) {
+            reader->at = scan.at + __builtin_ctzll(block.quotes) + 1;
+            return true;
+        }
+    }
+    return fail(reader);
+}
+
+/* The open containers of a skip: one bit each, the innermost lowest, set for an object. */
+struct nesting {
+    uint64_t is_object;
+    int depth;
+};
+
+static inline bool nesting_step(struct nesting *nesting, char bracket, int depth_max)
+{
+    if (bracket == '{' || bracket == '[') {
+        nesting->is_object = nesting->is_object << 1 | (bracket == '{');
+        return nesting->depth++ < depth_max;
+    }
+    bool closes_object = bracket == '}';
+    bool matches = (nesting->is_object & 1) == closes_object;
+    nesting->is_object >>= 1;
+    nesting->depth--;
+    return matches;
+}
+
+static bool skip_container(struct jsonr *reader)
+{
+    struct scan scan = {.at = reader->at, .end = reader->end};
+    struct nesting nesting = {0};
+    const int depth_max = JSONR_DEPTH_MAX - reader->depth;
+
+    for (; scan.at < scan.end; scan_next(&scan)) {
+        struct block block;
+        scan_block(&scan, &block);
+        uint64_t inside = prefix_parity(block.quotes) ^ scan.in_string;
+        scan.in_string = 0 - (inside >> 63);
+        uint64_t stray = block.backslashes & ~inside;
+        for (uint64_t rest = block.brackets & ~inside; rest; rest &= rest - 1) {
+            int i = __builtin_ctzll(rest);
+            if (!nesting_step(&nesting, scan.at[i], depth_max)) {
+                return fail(reader);
+            }
+            if (nesting.depth == 0) {
+                stray &= (rest & -rest) - 1;
+                reader->at = scan.at + i + 1;
+                return stray ? fail(reader) : true;
+            }
+        }
+        if (stray) {
+            return fail(reader);
+        }
+    }
+    return fail(reader);
+}
+
+bool jsonr_skip(struct jsonr *reader)
+{
+    struct str digits;
+    bool is_integer = false;
+
+    switch (jsonr_peek(reader)) {
+    case JSONR_OBJECT:
+    case JSONR_ARRAY:
+        return skip_container(reader);
+    case JSONR_STRING:
+        return skip_string(reader);
+    case JSONR_NUMBER:
+        return read_number(reader, &digits, &is_integer);
+    case JSONR_BOOL:
+        return read_literal(reader, *reader->at == 't' ? STR("true") : STR("false"));
+    case JSONR_NULL:
+        return read_literal(reader, STR("null"));
+    case JSONR_NONE:
+        break;
+    }
+    return fail(reader);
+}
