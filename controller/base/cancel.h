@@ -13,7 +13,8 @@
 
 struct cancel;
 
-/* parent may be NULL and must outlive the child. Caller frees with cancel_free. */
+/* parent may be NULL and must outlive the child. Costs a descriptor; aborts when there is none.
+ * Caller frees with cancel_free, children first. */
 struct cancel *cancel_new(struct cancel *parent);
 void cancel_free(struct cancel *cancel);
 
@@ -21,10 +22,11 @@ void cancel_free(struct cancel *cancel);
 void cancel_trigger(struct cancel *cancel);
 bool cancel_is_set(const struct cancel *cancel); /* NULL: never */
 
-/* A descriptor that polls readable once canceled; owned by the token. */
+/* A descriptor that polls readable once canceled; owned by the token. -1, which poll skips, for
+ * NULL. */
 int cancel_fd(const struct cancel *cancel);
 
-/* Sleep; false when canceled (at once if it already is). */
+/* Sleep, never shorter than asked; false when canceled (at once if it already is). */
 MUST_CHECK bool cancel_sleep_ms(const struct cancel *cancel, int64_t duration_ms);
 
 /* CANCELED/Canceled when set, else 0. */

@@ -18,13 +18,16 @@ int64_t clock_wall_s(void);
 void clock_set_wall_offset_ms(int64_t offset_ms);
 
 enum { CLOCK_TEXT_BYTES = 28 };
-/* RFC 3339 UTC: "2026-01-02T03:04:05Z", and with microseconds "2026-01-02T03:04:05.000000Z". */
+/* RFC 3339 UTC: "2026-01-02T03:04:05Z", and with microseconds "2026-01-02T03:04:05.000000Z". Times
+ * outside of the years 0 to 9999 are moved to the nearest inside. */
 void clock_format_s(int64_t wall_s, char ret_text[CLOCK_TEXT_BYTES]);
 void clock_format_us(int64_t wall_us, char ret_text[CLOCK_TEXT_BYTES]);
-/* Parses RFC 3339 with any offset and fraction. */
+/* Parses RFC 3339 with any offset and fraction; what is below a microsecond is dropped. A leap
+ * second (":60") is refused, as Go refuses it. */
 MUST_CHECK bool clock_parse(struct str text, int64_t *ret_wall_us);
 
-/* Go-style durations: "300ms", "1.5s", "5m", "2h45m". False when malformed or negative. */
+/* Go-style durations: "300ms", "1.5s", "5m", "2h45m", "0". What is below a millisecond is dropped.
+ * False when malformed, negative or longer than 292 years. */
 MUST_CHECK bool clock_parse_duration_ms(struct str text, int64_t *ret_ms);
 
 /* Uniform in [0, bound_ms), from a per-thread generator: for jitter, not for secrets. bound_ms > 0.

@@ -1,7 +1,7 @@
 /* The only door to jansson: small documents as trees. Paths are JSON pointers without escapes,
- * "/spec/tier"; the path stands in every error. Three states of a member, absent, null and a value,
- * are kept apart: "required" wants a value, "optional" takes absent or null as the default.
- * A tree is not to be shared between threads while anyone changes it. */
+ * "/spec/tier", "/users/0/name"; the path stands in every error. Three states of a member, absent,
+ * null and a value, are kept apart: "required" wants a value, "optional" takes absent or null as
+ * the default. A tree is not to be shared between threads while anyone changes it. */
 #ifndef TENANTRY_BASE_JS_H
 #define TENANTRY_BASE_JS_H
 
@@ -19,7 +19,8 @@ static inline void auto_release_json(json_t **value)
     json_decref(*value);
 }
 
-/* Once, before threads start: seeds jansson's object hashing. */
+/* Once, before threads start and before any tree is made: seeds jansson's object hashing, and makes
+ * a failed allocation of jansson's end the program like any other. */
 void js_init(void);
 
 /* Parse one JSON document of at most max_bytes; duplicate members are an error.

@@ -205,7 +205,7 @@ static bool begin(struct jsonr *reader, bool is_object)
         return fail(reader);
     }
     uint64_t bit = UINT64_C(1) << reader->depth;
-    reader->first_seen &= ~bit;
+    reader->has_item &= ~bit;
     reader->is_object = is_object ? reader->is_object | bit : reader->is_object & ~bit;
     reader->depth++;
     reader->at++;
@@ -239,14 +239,14 @@ static inline bool next_item(struct jsonr *reader, bool is_object)
         reader->depth--;
         return false;
     }
-    if (reader->first_seen & bit) {
+    if (reader->has_item & bit) {
         if (*reader->at != ',') {
             return fail(reader);
         }
         reader->at++;
         skip_space(reader);
     }
-    reader->first_seen |= bit;
+    reader->has_item |= bit;
     return true;
 }
 

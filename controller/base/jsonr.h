@@ -3,15 +3,17 @@
  * where a tree is wanted and the text is small.
  *
  * Use: jsonr_init, then walk:
- *     jsonr_object_begin(&r);
- *     while (jsonr_member(&r, &name)) {          // positioned at the member's value
- *         if (str_equal(name, STR("spec")))  ... read it ...  else jsonr_skip(&r);
+ *     if (jsonr_object_begin(&r)) {
+ *         while (jsonr_member(&r, &name)) {      // positioned at the member's value
+ *             if (str_equal(name, STR("spec")))  ... read it ...  else jsonr_skip(&r);
+ *         }
  *     }
  * Every read of a value consumes exactly that value. A value of another type than asked for is
  * consumed and reported by the return value (false), so that a field of the wrong type never
- * derails the walk. A syntax error makes the reader failed: every later call returns false, and
- * jsonr_failed() says so once at the end. Depth is limited (64). Full RFC 8259 syntax is checked
- * for whatever is read; skipped values are checked for nesting and string ends. */
+ * derails the walk: but then nothing was begun, so a begin's result must be looked at. A syntax
+ * error makes the reader failed: every later call returns false, and jsonr_failed() says so once at
+ * the end. Depth is limited (64). Full RFC 8259 syntax, UTF-8 included, is checked for whatever is
+ * read; skipped values are checked for nesting and string ends. */
 #ifndef TENANTRY_BASE_JSONR_H
 #define TENANTRY_BASE_JSONR_H
 
@@ -38,8 +40,8 @@ enum { JSONR_DEPTH_MAX = 64 };
 struct jsonr {
     const char *at;
     const char *end;
-    uint64_t first_seen; /* one bit a level: a member or element was read, so a comma is due */
-    uint64_t is_object;  /* one bit a level */
+    uint64_t has_item;  /* one bit a level: a member or element was read, so a comma is due */
+    uint64_t is_object; /* one bit a level */
     int depth;
     bool failed;
 };
@@ -53,22 +55,23 @@ bool jsonr_at_end(struct jsonr *reader);
 /* Type of the value at the reader; consumes nothing. */
 enum jsonr_type jsonr_peek(struct jsonr *reader);
 
-bool jsonr_object_begin(struct jsonr *reader);
+MUST_CHECK bool jsonr_object_begin(struct jsonr *reader);
 /* Next member: true with its raw name (escapes not resolved) and the reader at its value; false at
  * the object's end, which is consumed. */
 bool jsonr_member(struct jsonr *reader, struct str *ret_raw_name);
-bool jsonr_array_begin(struct jsonr *reader);
+MUST_CHECK bool jsonr_array_begin(struct jsonr *reader);
 /* True with the reader at the next element; false at the array's end, which is consumed. */
 bool jsonr_element(struct jsonr *reader);
 
 /* The string between its quotes, escapes not resolved: enough to compare plain ASCII constants. */
 bool jsonr_raw_string(struct jsonr *reader, struct str *ret_raw);
-/* The string with escapes resolved, copied to the arena, NUL-ended. Contained U+0000 fails the
- * read. */
+/* The string with escapes resolved, copied to the arena, NUL-ended. One that a C string cannot
+ * hold, with U+0000 or half a surrogate pair, is consumed and gives false. */
 bool jsonr_string(struct jsonr *reader, struct arena *arena, const char **ret_text);
-bool jsonr_int64(struct jsonr *reader, int64_t *ret_value); /* integers only */
+/* Integers only: false, and consumed, for one with a fraction or exponent, or that does not fit. */
+bool jsonr_int64(struct jsonr *reader, int64_t *ret_value);
 bool jsonr_bool(struct jsonr *reader, bool *ret_value);
-/* Any value as its text in the input, for instance to hash it. */
+/* Any value as its text in the input, for instance to hash it; checked like a skipped one. */
 bool jsonr_raw(struct jsonr *reader, struct str *ret_raw);
 bool jsonr_skip(struct jsonr *reader);
 
