@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # What hack/postgres/ and hack/up share about PostgreSQL. Source base.sh first.
 
+# Nothing here is meant for the server that the caller's environment names.
+unset "${!PG@}"
+
 # postgres_bin: the folder of the newest server's programs; TENANTRY_POSTGRES_BIN names another.
 postgres_bin()
 {
