@@ -29,8 +29,12 @@
 enum { NAME_SUBDOMAIN_BYTES = 48 };
 
 /* TERMINAL/InvalidSubdomain with the rule broken: DNS label, length, reserved word or prefix. The
- * CRD says the same; this is the second lock, and knows the platform's own list (flag). */
+ * CRD says the same of new Tenants; this is the second lock, and knows the platform's own words
+ * too. Asked once, when a tenant is registered: a word reserved later locks out nobody who has the
+ * name. */
 MUST_CHECK int name_check_subdomain(const char *subdomain, struct err *err);
+/* Reserve more words; once at start, borrowed. */
+void name_reserve(const char *comma_separated);
 
 const char *name_database(struct arena *arena, const char *subdomain); /* tenant_<sub> */
 const char *name_role(struct arena *arena, const char *subdomain, const char *suffix);

@@ -12,14 +12,17 @@
 enum tenant_state { TENANT_ACTIVE, TENANT_SUSPENDED };
 enum isolation { ISOLATION_DEFAULT, ISOLATION_DATABASE, ISOLATION_SCHEMA, ISOLATION_ROW };
 enum deletion_policy { DELETION_RETAIN, DELETION_DELETE, DELETION_SNAPSHOT };
-enum member_role { MEMBER_OWNER, MEMBER_ADMIN, MEMBER_MEMBER };
+enum member_role { MEMBER_MEMBER, MEMBER_ADMIN, MEMBER_OWNER }; /* absent = the least right */
+enum drift_mode { DRIFT_HEAL, DRIFT_WARN };
 enum billing_cycle { BILLING_MONTHLY, BILLING_ANNUAL };
 
 const char *isolation_text(enum isolation isolation); /* "Database", ...; "" for DEFAULT */
+bool isolation_parse(const char *text, enum isolation *ret);
 const char *deletion_policy_text(enum deletion_policy policy);
 const char *member_role_text(enum member_role role);      /* "owner", ... */
 const char *billing_cycle_text(enum billing_cycle cycle); /* "monthly", "annual" */
 
+/* Laid out as struct kube_pair and as FIELD_TEXT_MAP wants it. */
 struct text_pair {
     const char *name;
     const char *value;
@@ -30,6 +33,12 @@ struct quota {
     int64_t limit; /* -1 = unlimited */
 };
 enum { QUOTAS_MAX = 64 };
+
+struct quota_use {
+    const char *resource;
+    int64_t limit; /* -1 = unlimited */
+    int64_t used;
+};
 
 struct person {
     const char *email;
@@ -48,7 +57,7 @@ struct tenant_place {
 
 struct tenant_status {
     int64_t observed_generation; /* -1: never */
-    const char *inputs_hash;
+    const char *inputs_hash;     /* of what was last made so; "" = nothing was */
     const char *subdomain;
     const char *tenant_id;
     const char *namespace_;
@@ -57,8 +66,7 @@ struct tenant_status {
     int64_t schema_version; /* 0 = none */
     const char *database_secret_namespace;
     const char *database_secret_name;
-    const struct quota *quotas;
-    const int64_t *quotas_used; /* beside quotas */
+    const struct quota_use *quotas;
     size_t quota_count;
     struct condition_set conditions;
 };
@@ -70,7 +78,7 @@ struct tenant {
     const char *resource_version;
     int64_t generation;
     bool deleting;
-    size_t finalizer_count;
+    int64_t finalizer_count;
     bool has_finalizer; /* ours */
     bool paused;
     bool force_finalize;
@@ -122,7 +130,9 @@ struct tier {
     const char *const *features;
     size_t feature_count;
     enum isolation isolation;
-    const struct label_requirement *placement; /* matchLabels become In with one value */
+    const struct text_pair *placement_labels; /* matchLabels */
+    size_t placement_label_count;
+    const struct label_requirement *placement; /* matchExpressions */
     size_t placement_count;
     const char *const *extensions;
     size_t extension_count;
@@ -157,7 +167,7 @@ struct database_server {
     int64_t capacity_tenants;     /* 0 = no limit */
     int64_t capacity_connections; /* 0 = no limit */
     bool schedulable;
-    bool drift_warn_only;
+    enum drift_mode drift;
     bool in_use_label;
     const char *status_version;
     int64_t status_tenants;

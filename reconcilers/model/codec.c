@@ -1,0 +1,439 @@
+/* Three kinds, each a few tables: metadata that is kept (packed only, filled from struct
+ * kube_meta), spec and status. A record's payload is the fields of one top table, packed
+ * (runtime/fields.h); key and resource version stand in the record itself. */
+#include "reconcilers/model/codec.h"
+
+#include <stddef.h>
+
+#include "controller/kube/object.h"
+#include "controller/runtime/fields.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/model/words.h"
+
+#define GROUP "tenantry.dev"
+#define VERSION "v1alpha1"
+
+const struct kube_resource KUBE_TENANTS = {GROUP, VERSION, "tenants", "Tenant", false};
+const struct kube_resource KUBE_TENANT_TIERS = {GROUP, VERSION, "tenanttiers", "TenantTier", false};
+const struct kube_resource KUBE_DATABASE_SERVERS = {GROUP, VERSION, "databaseservers",
+                                                    "DatabaseServer", false};
+
+/* Shorthand for table rows: T is the struct that `at` is a member of. */
+#define TEXT(json, T, at) {.name = (json), .kind = FIELD_TEXT, .offset = offsetof(T, at)}
+#define INT(json, T, at) {.name = (json), .kind = FIELD_INT, .offset = offsetof(T, at)}
+#define BOOL(json, T, at) {.name = (json), .kind = FIELD_BOOL, .offset = offsetof(T, at)}
+#define ENUM(json, T, at, w)                                                                       \
+    {.name = (json), .kind = FIELD_ENUM, .offset = offsetof(T, at), .words = (w)}
+#define DURATION(json, T, at) {.name = (json), .kind = FIELD_DURATION, .offset = offsetof(T, at)}
+#define OBJECT(json, table) {.name = (json), .kind = FIELD_OBJECT, .fields = (table)}
+#define OBJECT_AT(json, T, at, table)                                                              \
+    {.name = (json), .kind = FIELD_OBJECT, .offset = offsetof(T, at), .fields = (table)}
+#define LIST(json, kind_, T, at, count)                                                            \
+    {.name = (json), .kind = (kind_), .offset = offsetof(T, at), .count_offset = offsetof(T, count)}
+#define OBJECTS(json, T, at, count, element, table)                                                \
+    {.name = (json),                                                                               \
+     .kind = FIELD_OBJECTS,                                                                        \
+     .offset = offsetof(T, at),                                                                    \
+     .count_offset = offsetof(T, count),                                                           \
+     .element_bytes = sizeof(element),                                                             \
+     .fields = (table)}
+#define CONDITIONS(T, at)                                                                          \
+    {.name = "conditions", .kind = FIELD_CONDITIONS, .offset = offsetof(T, at)}
+#define KEPT_TEXT(T, at)                                                                           \
+    {.name = #at, .kind = FIELD_TEXT, .packed_only = true, .offset = offsetof(T, at)}
+#define KEPT_INT(T, at)                                                                            \
+    {.name = #at, .kind = FIELD_INT, .packed_only = true, .offset = offsetof(T, at)}
+#define KEPT_BOOL(T, at)                                                                           \
+    {.name = #at, .kind = FIELD_BOOL, .packed_only = true, .offset = offsetof(T, at)}
+#define END {.name = NULL}
+
+/* ---- Tenant ---- */
+
+static const struct field person_fields[] = {
+    TEXT("email", struct person, email),
+    TEXT("name", struct person, name),
+    ENUM("role", struct person, role, member_role_words),
+    END,
+};
+static const struct field server_ref_fields[] = {TEXT("name", struct tenant, server), END};
+static const struct field migrations_ref_fields[] = {TEXT("name", struct tenant, migrations), END};
+static const struct field tenant_database_fields[] = {
+    ENUM("isolation", struct tenant, isolation, isolation_words),
+    OBJECT("serverRef", server_ref_fields),
+    LIST("extensions", FIELD_TEXTS, struct tenant, extensions, extension_count),
+    OBJECT("migrationsRef", migrations_ref_fields),
+    END,
+};
+static const struct field billing_fields[] = {
+    ENUM("cycle", struct tenant, billing_cycle, billing_cycle_words),
+    END,
+};
+static const struct field tenant_spec_fields[] = {
+    TEXT("displayName", struct tenant, display_name),
+    TEXT("subdomain", struct tenant, subdomain),
+    TEXT("tier", struct tenant, tier),
+    ENUM("state", struct tenant, state, tenant_state_words),
+    OBJECT_AT("owner", struct tenant, owner, person_fields),
+    OBJECTS("members", struct tenant, members, member_count, struct person, person_fields),
+    OBJECT("database", tenant_database_fields),
+    LIST("quotas", FIELD_INT_MAP, struct tenant, quotas, quota_count),
+    OBJECT("billing", billing_fields),
+    LIST("settings", FIELD_TEXT_MAP, struct tenant, settings, setting_count),
+    ENUM("deletionPolicy", struct tenant, deletion_policy, deletion_policy_words),
+    INT("deletionGraceDays", struct tenant, deletion_grace_days),
+    END,
+};
+
+static const struct field quota_use_fields[] = {
+    TEXT("resource", struct quota_use, resource),
+    INT("limit", struct quota_use, limit),
+    INT("used", struct quota_use, used),
+    END,
+};
+static const struct field secret_ref_fields[] = {
+    TEXT("namespace", struct tenant_status, database_secret_namespace),
+    TEXT("name", struct tenant_status, database_secret_name),
+    END,
+};
+static const struct field status_database_fields[] = {
+    TEXT("server", struct tenant_status, place.server),
+    ENUM("isolation", struct tenant_status, place.isolation, isolation_words),
+    TEXT("name", struct tenant_status, place.database),
+    TEXT("schema", struct tenant_status, place.schema),
+    INT("schemaVersion", struct tenant_status, schema_version),
+    OBJECT("secretRef", secret_ref_fields),
+    END,
+};
+static const struct field tenant_status_fields[] = {
+    INT("observedGeneration", struct tenant_status, observed_generation),
+    TEXT("inputsHash", struct tenant_status, inputs_hash),
+    TEXT("subdomain", struct tenant_status, subdomain),
+    TEXT("tenantID", struct tenant_status, tenant_id),
+    TEXT("namespace", struct tenant_status, namespace_),
+    TEXT("lastHandledReconcileAt", struct tenant_status, handled_reconcile_at),
+    OBJECT("database", status_database_fields),
+    OBJECTS("quotas", struct tenant_status, quotas, quota_count, struct quota_use,
+            quota_use_fields),
+    CONDITIONS(struct tenant_status, conditions),
+    END,
+};
+
+static const struct field tenant_fields[] = {
+    KEPT_TEXT(struct tenant, uid),
+    KEPT_INT(struct tenant, generation),
+    KEPT_BOOL(struct tenant, deleting),
+    KEPT_BOOL(struct tenant, has_finalizer),
+    KEPT_INT(struct tenant, finalizer_count),
+    KEPT_BOOL(struct tenant, paused),
+    KEPT_BOOL(struct tenant, force_finalize),
+    KEPT_TEXT(struct tenant, adopt),
+    KEPT_TEXT(struct tenant, reconcile_requested_at),
+    KEPT_TEXT(struct tenant, rotate_requested_at),
+    OBJECT("spec", tenant_spec_fields),
+    OBJECT_AT("status", struct tenant, status, tenant_status_fields),
+    END,
+};
+
+/* ---- TenantTier ---- */
+
+static const struct field requirement_fields[] = {
+    TEXT("key", struct label_requirement, key),
+    TEXT("operator", struct label_requirement, operator_),
+    LIST("values", FIELD_TEXTS, struct label_requirement, values, value_count),
+    END,
+};
+static const struct field price_fields[] = {
+    TEXT("currency", struct tier, currency),
+    TEXT("monthly", struct tier, price_monthly),
+    TEXT("annual", struct tier, price_annual),
+    END,
+};
+static const struct field tier_default_fields[] = {
+    ENUM("isolation", struct tier, isolation, isolation_words),
+    END,
+};
+static const struct field placement_fields[] = {
+    LIST("matchLabels", FIELD_TEXT_MAP, struct tier, placement_labels, placement_label_count),
+    OBJECTS("matchExpressions", struct tier, placement, placement_count, struct label_requirement,
+            requirement_fields),
+    END,
+};
+static const struct field tier_database_fields[] = {
+    INT("connectionLimit", struct tier, connection_limit),
+    DURATION("statementTimeout", struct tier, statement_timeout_ms),
+    DURATION("idleInTransactionTimeout", struct tier, idle_in_transaction_timeout_ms),
+    END,
+};
+static const struct field tier_spec_fields[] = {
+    LIST("quotas", FIELD_INT_MAP, struct tier, quotas, quota_count),
+    OBJECT("price", price_fields),
+    LIST("features", FIELD_TEXTS, struct tier, features, feature_count),
+    OBJECT("defaults", tier_default_fields),
+    OBJECT("placement", placement_fields),
+    LIST("extensions", FIELD_TEXTS, struct tier, extensions, extension_count),
+    OBJECT("database", tier_database_fields),
+    END,
+};
+static const struct field tier_status_fields[] = {
+    INT("observedGeneration", struct tier, observed_generation),
+    INT("tenants", struct tier, status_tenants),
+    CONDITIONS(struct tier, conditions),
+    END,
+};
+static const struct field tier_fields[] = {
+    KEPT_TEXT(struct tier, uid),
+    KEPT_INT(struct tier, generation),
+    KEPT_BOOL(struct tier, deleting),
+    KEPT_BOOL(struct tier, in_use_label),
+    OBJECT("spec", tier_spec_fields),
+    OBJECT("status", tier_status_fields),
+    END,
+};
+
+/* ---- DatabaseServer ---- */
+
+static const struct field ca_secret_fields[] = {
+    TEXT("name", struct database_server, ca_secret),
+    TEXT("key", struct database_server, ca_secret_key),
+    END,
+};
+static const struct field credentials_fields[] = {
+    TEXT("name", struct database_server, credentials_secret),
+    END,
+};
+static const struct field capacity_fields[] = {
+    INT("tenants", struct database_server, capacity_tenants),
+    INT("connections", struct database_server, capacity_connections),
+    END,
+};
+static const char *const drift_words[] = {"Heal", "Warn", NULL};
+static const struct field server_spec_fields[] = {
+    LIST("hosts", FIELD_TEXTS, struct database_server, hosts, host_count),
+    INT("port", struct database_server, port),
+    TEXT("targetSessionAttrs", struct database_server, target_session_attrs),
+    TEXT("sslmode", struct database_server, sslmode),
+    TEXT("caBundle", struct database_server, ca_bundle),
+    OBJECT("caSecretRef", ca_secret_fields),
+    OBJECT("credentialsSecretRef", credentials_fields),
+    TEXT("sharedDatabase", struct database_server, shared_database),
+    TEXT("maintenanceDatabase", struct database_server, maintenance_database),
+    OBJECT("capacity", capacity_fields),
+    BOOL("schedulable", struct database_server, schedulable),
+    ENUM("drift", struct database_server, drift, drift_words),
+    END,
+};
+static const struct field server_status_fields[] = {
+    INT("observedGeneration", struct database_server, observed_generation),
+    TEXT("version", struct database_server, status_version),
+    INT("tenants", struct database_server, status_tenants),
+    CONDITIONS(struct database_server, conditions),
+    END,
+};
+static const struct field server_fields[] = {
+    KEPT_TEXT(struct database_server, uid),
+    KEPT_INT(struct database_server, generation),
+    KEPT_BOOL(struct database_server, deleting),
+    KEPT_BOOL(struct database_server, in_use_label),
+    {.name = "labels",
+     .kind = FIELD_TEXT_MAP,
+     .packed_only = true,
+     .offset = offsetof(struct database_server, labels),
+     .count_offset = offsetof(struct database_server, label_count)},
+    OBJECT("spec", server_spec_fields),
+    OBJECT("status", server_status_fields),
+    END,
+};
+
+/* ---- decoding whole objects ---- */
+
+/* Read metadata into *meta, and spec and status by the object's top table. */
+static int decode_object(struct str json, struct arena *arena, const struct field *fields,
+                         struct kube_meta *meta, void *target, struct err *err)
+{
+    struct jsonr reader;
+    struct str name;
+    bool has_meta = false;
+
+    jsonr_init(&reader, json);
+    bool is_object = jsonr_object_begin(&reader);
+    while (is_object && jsonr_member(&reader, &name)) {
+        const struct field *field = fields;
+        if (str_equal(name, STR("metadata"))) {
+            has_meta = kube_meta_read(&reader, arena, meta);
+            continue;
+        }
+        while (field->name && (field->packed_only || !str_equal_c(name, field->name))) {
+            field++;
+        }
+        if (field->name) {
+            (void)fields_read(&reader, arena, field->fields, (char *)target + field->offset);
+        } else {
+            jsonr_skip(&reader);
+        }
+    }
+    if (jsonr_failed(&reader) || !has_meta || text_is_empty(meta->name) ||
+        text_is_empty(meta->uid)) {
+        return err_set(err, ERR_TERMINAL, "InvalidObject", "not an object with name and uid");
+    }
+    fields_default(fields, target);
+    return 0;
+}
+
+static const char *annotation(const struct kube_meta *meta, const char *name)
+{
+    const char *value = kube_pair_get(meta->annotations, meta->annotation_count, name);
+    return value ? value : "";
+}
+
+int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, struct err *err)
+{
+    struct kube_meta meta = {0};
+    *ret = (struct tenant){.status.observed_generation = -1, .owner.role = MEMBER_OWNER};
+    if (decode_object(json, arena, tenant_fields, &meta, ret, err)) {
+        return -1;
+    }
+    ret->name = meta.name;
+    ret->uid = meta.uid;
+    ret->resource_version = meta.resource_version;
+    ret->generation = meta.generation;
+    ret->deleting = meta.deletion_timestamp != NULL;
+    ret->finalizer_count = (int64_t)meta.finalizer_count;
+    for (size_t i = 0; i < meta.finalizer_count; i++) {
+        ret->has_finalizer |= text_equal(meta.finalizers[i], NAME_FINALIZER);
+    }
+    ret->paused = text_equal(annotation(&meta, NAME_ANNOTATION_PAUSED), "true");
+    ret->force_finalize = text_equal(annotation(&meta, NAME_ANNOTATION_FORCE), "true");
+    ret->adopt = annotation(&meta, NAME_ANNOTATION_ADOPT);
+    ret->reconcile_requested_at = annotation(&meta, NAME_ANNOTATION_RECONCILE);
+    ret->rotate_requested_at = annotation(&meta, NAME_ANNOTATION_ROTATE);
+    if (text_is_empty(ret->subdomain)) {
+        ret->subdomain = ret->name;
+    }
+    return 0;
+}
+
+int tier_decode(struct str json, struct arena *arena, struct tier *ret, struct err *err)
+{
+    struct kube_meta meta = {0};
+    *ret = (struct tier){.isolation = ISOLATION_DATABASE,
+                         .status_tenants = -1,
+                         .observed_generation = -1,
+                         .currency = "EUR",
+                         .price_monthly = "0"};
+    if (decode_object(json, arena, tier_fields, &meta, ret, err)) {
+        return -1;
+    }
+    ret->name = meta.name;
+    ret->uid = meta.uid;
+    ret->resource_version = meta.resource_version;
+    ret->generation = meta.generation;
+    ret->deleting = meta.deletion_timestamp != NULL;
+    ret->in_use_label = kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_IN_USE) != NULL;
+    return 0;
+}
+
+int database_server_decode(struct str json, struct arena *arena, struct database_server *ret,
+                           struct err *err)
+{
+    struct kube_meta meta = {0};
+    *ret = (struct database_server){.port = 5432,
+                                    .sslmode = "verify-full",
+                                    .target_session_attrs = "read-write",
+                                    .ca_secret_key = "ca.crt",
+                                    .maintenance_database = "postgres",
+                                    .shared_database = "tenantry_shared",
+                                    .schedulable = true,
+                                    .status_tenants = -1,
+                                    .observed_generation = -1};
+    if (decode_object(json, arena, server_fields, &meta, ret, err)) {
+        return -1;
+    }
+    struct text_pair *labels = ARENA_ARRAY(arena, struct text_pair, meta.label_count);
+    for (size_t i = 0; i < meta.label_count; i++) {
+        labels[i] = (struct text_pair){meta.labels[i].name, meta.labels[i].value};
+    }
+    ret->labels = labels;
+    ret->label_count = meta.label_count;
+    ret->name = meta.name;
+    ret->uid = meta.uid;
+    ret->resource_version = meta.resource_version;
+    ret->generation = meta.generation;
+    ret->deleting = meta.deletion_timestamp != NULL;
+    ret->in_use_label = kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_IN_USE) != NULL;
+    return 0;
+}
+
+/* ---- records ---- */
+
+static void fill_head(struct record_head *head, const char *name, const char *uid,
+                      const char *resource_version)
+{
+    head->key = str_from(name);
+    head->uid = str_from(uid);
+    head->resource_version = str_from(resource_version);
+}
+
+static int tenant_pack(struct str json, struct arena *scratch, struct buf *payload,
+                       struct record_head *ret_head, struct err *err)
+{
+    struct tenant *tenant = ARENA_NEW(scratch, struct tenant);
+    if (tenant_decode(json, scratch, tenant, err)) {
+        return -1;
+    }
+    fill_head(ret_head, tenant->name, tenant->uid, tenant->resource_version);
+    fields_pack(tenant_fields, record_dictionary, tenant, payload);
+    return 0;
+}
+
+static int tier_pack(struct str json, struct arena *scratch, struct buf *payload,
+                     struct record_head *ret_head, struct err *err)
+{
+    struct tier *tier = ARENA_NEW(scratch, struct tier);
+    if (tier_decode(json, scratch, tier, err)) {
+        return -1;
+    }
+    fill_head(ret_head, tier->name, tier->uid, tier->resource_version);
+    fields_pack(tier_fields, record_dictionary, tier, payload);
+    return 0;
+}
+
+static int database_server_pack(struct str json, struct arena *scratch, struct buf *payload,
+                                struct record_head *ret_head, struct err *err)
+{
+    struct database_server *server = ARENA_NEW(scratch, struct database_server);
+    if (database_server_decode(json, scratch, server, err)) {
+        return -1;
+    }
+    fill_head(ret_head, server->name, server->uid, server->resource_version);
+    fields_pack(server_fields, record_dictionary, server, payload);
+    return 0;
+}
+
+const struct codec tenant_codec = {&KUBE_TENANTS, tenant_pack};
+const struct codec tier_codec = {&KUBE_TENANT_TIERS, tier_pack};
+const struct codec database_server_codec = {&KUBE_DATABASE_SERVERS, database_server_pack};
+
+void tenant_unpack(const struct record *record, struct arena *arena, struct tenant *ret)
+{
+    *ret = (struct tenant){0};
+    fields_unpack(tenant_fields, record_dictionary, record_payload(record), arena, ret);
+    ret->name = arena_strdup(arena, record_key(record));
+    ret->resource_version = arena_strdup(arena, record_resource_version(record));
+}
+
+void tier_unpack(const struct record *record, struct arena *arena, struct tier *ret)
+{
+    *ret = (struct tier){0};
+    fields_unpack(tier_fields, record_dictionary, record_payload(record), arena, ret);
+    ret->name = arena_strdup(arena, record_key(record));
+    ret->resource_version = arena_strdup(arena, record_resource_version(record));
+}
+
+void database_server_unpack(const struct record *record, struct arena *arena,
+                            struct database_server *ret)
+{
+    *ret = (struct database_server){0};
+    fields_unpack(server_fields, record_dictionary, record_payload(record), arena, ret);
+    ret->name = arena_strdup(arena, record_key(record));
+    ret->resource_version = arena_strdup(arena, record_resource_version(record));
+}

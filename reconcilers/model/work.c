@@ -1,0 +1,28 @@
+#include "reconcilers/model/work.h"
+
+#include "reconcilers/model/codec.h"
+#include "reconcilers/model/names.h"
+
+void work_event(const struct tenant_work *work, enum event_type type, const char *reason,
+                const char *action, const char *format, ...)
+{
+    char note[1100];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(note, sizeof(note), format, arguments);
+    va_end(arguments);
+    const struct event_object object = {
+        .resource = &KUBE_TENANTS,
+        .name = work->tenant->name,
+        .uid = work->tenant->uid,
+    };
+    event_record(work->services->events, &object, type, reason, action, "%s", note);
+}
+
+size_t work_labels(const struct tenant_work *work, struct kube_pair labels[3])
+{
+    labels[0] = (struct kube_pair){NAME_LABEL_MANAGED_BY, "tenantry"};
+    labels[1] = (struct kube_pair){NAME_LABEL_TENANT, work->tenant->name};
+    labels[2] = (struct kube_pair){NAME_LABEL_TENANT_UID, work->tenant->uid};
+    return 3;
+}
