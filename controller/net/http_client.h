@@ -4,10 +4,10 @@
  * instead.
  *
  * TLS 1.2 or newer, verification always on unless the configuration's `insecure` says otherwise;
- * https and http only; redirects are not followed; NOSIGNAL; key material stays in memory. Dead
- * connections are found by TCP keep-alive (30 s) and TCP_USER_TIMEOUT, and by the idle timeout of a
- * stream; a request that timed out takes its connection with it, since a multiplexed connection
- * would be reused. */
+ * https and http only; redirects are not followed; key material stays in memory. Dead connections
+ * are found by TCP keep-alive (30 s) and TCP_USER_TIMEOUT, and by the idle timeout of a stream; a
+ * request that timed out takes its connection with it, since a multiplexed connection would be
+ * reused. A request that is no read (GET, HEAD) is sent at most once. */
 #ifndef TENANTRY_NET_HTTP_CLIENT_H
 #define TENANTRY_NET_HTTP_CLIENT_H
 
@@ -33,10 +33,14 @@ struct http_tls {
     bool insecure;           /* no verification at all */
 };
 
+/* Whether all of it parses and belongs together. Errors: TERMINAL/InvalidTLS. */
+MUST_CHECK int http_tls_check(const struct http_tls *tls, struct err *err);
+
 struct http_client_config {
-    const char *name;       /* thread name and metric label: "api", "watch", "lease" */
-    const char *user_agent; /* required */
-    const char *proxy_url;  /* NULL: none; http, https or socks5 */
+    const char *name;            /* of the thread: "api", "watch", "lease" */
+    const char *user_agent;      /* required */
+    const char *proxy_url;       /* NULL: none; http, https or socks5 */
+    bool proxy_from_environment; /* without proxy_url: HTTPS_PROXY, http_proxy, NO_PROXY */
     bool disable_http2;
     bool disable_compression;
     long connect_timeout_ms; /* 0 = 30 s, TCP and TLS together */
@@ -57,9 +61,9 @@ struct http_request {
     const char *url;
     const struct http_header *headers;
     size_t header_count;
-    const struct secret *bearer;         /* NULL: none. Sent over https only. */
-    const struct secret *basic_password; /* with basic_user; https only */
-    const char *basic_user;
+    const struct secret *bearer;         /* NULL: none. Left out unless the URL is https. */
+    const char *basic_user;              /* the same */
+    const struct secret *basic_password; /* with basic_user */
     struct str body;
     const char *content_type;
     int64_t timeout_ms;        /* whole request; 0 = 30 s; -1 = none (streams) */
@@ -71,7 +75,7 @@ struct http_request {
 
 struct http_response {
     int status;
-    struct buf body;        /* also the start of an error answer's body when on_data is set */
+    struct buf body;        /* with on_data: the start (64 KiB) of an answer that is not 2xx */
     int64_t retry_after_ms; /* from Retry-After, seconds or date; -1 = none */
     char content_type[96];
     char flow_schema_uid[40]; /* X-Kubernetes-PF-FlowSchema-UID, "" if none */
@@ -84,7 +88,8 @@ static inline void auto_release_http_response(struct http_response *response)
     http_response_release(response);
 }
 
-/* Once per process, before threads. */
+/* Once per process, before threads. Makes the process ignore SIGPIPE, which a write to a closed TLS
+ * connection would raise. */
 void http_global_init(void);
 
 /* Start the transport thread. tls may be NULL. Caller frees. Errors: TERMINAL/InvalidTLS. */
@@ -102,13 +107,14 @@ MUST_CHECK int http_client_set_tls(struct http_client *client, const struct http
  * or released; it is filled also on failure as far as known (reached_server). Thread-safe, blocks.
  * Errors: RETRY/ConnectionFailed (no connection: refused, DNS, handshake), RETRY/ConnectionLost,
  * RETRY/ConnectionSilent, RETRY/Timeout, TERMINAL/TLSVerificationFailed, TERMINAL/ResponseTooLarge,
- * CANCELED/Canceled, RETRY/DeadlineExceeded, and whatever on_data returned. */
+ * TERMINAL/InvalidRequest, CANCELED/Canceled, RETRY/DeadlineExceeded, and whatever on_data
+ * returned. */
 MUST_CHECK int http_client_perform(struct http_client *client, const struct call *call,
                                    const struct http_request *request, struct http_response *ret,
                                    struct err *err);
 
-/* Close every idle connection and mark the busy ones not to be used again: after a silent stream.
- */
+/* Use none of the connections for a request that comes later: after a silent stream. They close
+ * when the requests that are on them have ended. */
 void http_client_drop_connections(struct http_client *client);
 
 #endif
