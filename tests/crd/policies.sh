@@ -99,8 +99,10 @@ for namespace in tenant-crdtest-foreign default kube-system; do
 done
 as_controller create "$BINDINGS" "$(binding x ClusterRole cluster-admin "$(user admin@acme.com)")"
 expect "controller: cannot bind cluster-admin" 403
+create /apis/rbac.authorization.k8s.io/v1/namespaces/tenant-crdtest/roles '{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role",
+    "metadata":{"name":"x"},"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}'
 as_controller create "$BINDINGS" "$(binding x Role x "$(user admin@acme.com)")"
-expect "controller: cannot bind a Role in a tenant's namespace" 403
+expect "controller: cannot bind a Role in a tenant's namespace" 403 "only the ClusterRoles named tenantry-*"
 for subject in "$(user admin@acme.com)" '{"kind":"Group","apiGroup":"rbac.authorization.k8s.io","name":"system:authenticated"}' \
     '{"kind":"ServiceAccount","name":"default","namespace":"tenant-crdtest"}' "$ITSELF,$(user admin@acme.com)"; do
     as_controller create "$BINDINGS" "$(binding x ClusterRole tenantry-namespace-manager "$subject")"
