@@ -437,3 +437,22 @@ void database_server_unpack(const struct record *record, struct arena *arena,
     ret->name = arena_strdup(arena, record_key(record));
     ret->resource_version = arena_strdup(arena, record_resource_version(record));
 }
+
+/* ---- specs alone, to hash ---- */
+
+static const char *const no_dictionary[] = {NULL};
+
+void tenant_spec_pack(const struct tenant *tenant, struct buf *out)
+{
+    fields_pack(tenant_spec_fields, no_dictionary, tenant, out);
+}
+
+void tier_spec_pack(const struct tier *tier, struct buf *out)
+{
+    fields_pack(tier_spec_fields, no_dictionary, tier, out);
+}
+
+void database_server_spec_pack(const struct database_server *server, struct buf *out)
+{
+    fields_pack(server_spec_fields, no_dictionary, server, out);
+}

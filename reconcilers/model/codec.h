@@ -25,4 +25,10 @@ void tier_unpack(const struct record *record, struct arena *arena, struct tier *
 void database_server_unpack(const struct record *record, struct arena *arena,
                             struct database_server *ret);
 
+/* Append the spec in a form that is the same for equal specs in every process: what inputs are
+ * hashed from. */
+void tenant_spec_pack(const struct tenant *tenant, struct buf *out);
+void tier_spec_pack(const struct tier *tier, struct buf *out);
+void database_server_spec_pack(const struct database_server *server, struct buf *out);
+
 #endif

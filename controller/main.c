@@ -1,0 +1,222 @@
+/* Wiring only: flags, configuration, clients, caches, controllers, manager; freed in reverse. */
+#include "controller/base/js.h"
+#include "controller/base/log.h"
+#include "controller/base/secret.h"
+#include "controller/kube/config.h"
+#include "controller/net/http_client.h"
+#include "controller/options.h"
+#include "controller/runtime/manager.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/model/codec.h"
+#include "reconcilers/model/conditions.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/registry/registry.h"
+#include "reconcilers/tenant/tenant.h"
+
+enum { REGISTRY_URL_MAX_BYTES = 4096, REGISTRY_CONNECTIONS = 4 };
+
+/* Everything with the lifetime of the process, in the order in which it is made. */
+struct program {
+    struct options options;
+    struct kube_config kube;
+    struct secret registry_url;
+    struct manager *manager;
+    struct registry *registry;
+    struct cache *tenants, *tiers, *database_servers;
+    struct servers *servers;
+    struct tenant_environment environment;
+    struct controller *tenant_controller, *tier_controller, *server_controller;
+    struct tenant_wake wake;
+};
+
+static int load_registry_url(struct program *program, struct err *err)
+{
+    const char *file = program->options.registry_url_file;
+    const char *url = getenv("TENANTRY_REGISTRY_URL");
+    if (file) {
+        return secret_read_file(&program->registry_url, file, REGISTRY_URL_MAX_BYTES, err)
+                   ? err_wrap(err, "--registry-url-file")
+                   : 0;
+    }
+    if (!url || !*url) {
+        return err_set(err, ERR_TERMINAL, "InvalidOption",
+                       "no registry: give --registry-url-file or set TENANTRY_REGISTRY_URL");
+    }
+    secret_set(&program->registry_url, str_from(url));
+    return 0;
+}
+
+static int prepare_registry(void *context, const struct call *call, struct err *err)
+{
+    struct program *program = context;
+    return registry_migrate(program->registry, call, err) ? err_wrap(err, "registry") : 0;
+}
+
+static int make_manager(struct program *program, struct err *err)
+{
+    const struct manager_config config = {
+        .kube = &program->kube,
+        .name = "tenantry-controller",
+        .namespace_ = program->options.namespace_,
+        .metrics_address =
+            *program->options.metrics_address ? program->options.metrics_address : NULL,
+        .leader_election = program->options.leader_elect,
+        .disable_http2 = program->options.disable_http2,
+        .prepare = prepare_registry,
+        .prepare_context = program,
+    };
+    return manager_new(&config, &program->manager, err);
+}
+
+static void make_services(struct program *program)
+{
+    const struct options *options = &program->options;
+    program->registry = registry_new(&program->registry_url, REGISTRY_CONNECTIONS);
+    program->tenants = cache_new(&tenant_codec);
+    program->tiers = cache_new(&tier_codec);
+    program->database_servers = cache_new(&database_server_codec);
+    program->servers = servers_new(manager_api(program->manager), program->database_servers,
+                                   options->namespace_, (int)options->connections_per_server);
+    program->environment = (struct tenant_environment){
+        .services =
+            {
+                .kube = manager_api(program->manager),
+                .events = manager_events(program->manager),
+                .registry = program->registry,
+                .servers = program->servers,
+                .tenants = program->tenants,
+                .tiers = program->tiers,
+                .database_servers = program->database_servers,
+                .system_namespace = options->namespace_,
+                .domain = options->domain,
+                .drift_period_ms = options->drift_period_ms,
+                .adopt_orphans = options->adopt_orphans,
+            },
+        .crew = crew_new((int)options->workers),
+    };
+}
+
+static struct controller *make_controller(struct program *program, const char *name, int workers,
+                                          struct outcome (*reconcile)(struct reconcile *rc),
+                                          void *environment)
+{
+    const struct controller_config config = {
+        .name = name,
+        .workers = workers,
+        .reconcile = reconcile,
+        .environment = environment,
+    };
+    struct controller *controller = controller_new(&config);
+    manager_add_controller(program->manager, controller);
+    return controller;
+}
+
+static void make_controllers(struct program *program)
+{
+    struct tenant_environment *environment = &program->environment;
+    static const struct watch_config tenant_watch = {.resource = &KUBE_TENANTS};
+    static const struct watch_config tier_watch = {.resource = &KUBE_TENANT_TIERS};
+    static const struct watch_config server_watch = {.resource = &KUBE_DATABASE_SERVERS};
+
+    program->tenant_controller = make_controller(program, "tenant", (int)program->options.workers,
+                                                 tenant_reconcile, environment);
+    program->tier_controller =
+        make_controller(program, "tenanttier", 1, tier_reconcile, environment);
+    program->server_controller = make_controller(program, "databaseserver", 2,
+                                                 database_server_reconcile, &environment->services);
+    program->wake = (struct tenant_wake){
+        .tenants = controller_queue(program->tenant_controller),
+        .tiers = controller_queue(program->tier_controller),
+        .database_servers = controller_queue(program->server_controller),
+    };
+    tenant_wake_install(&program->wake, program->tenants, program->tiers,
+                        program->database_servers);
+    manager_add_cache(program->manager, program->tenants, &tenant_watch);
+    manager_add_cache(program->manager, program->tiers, &tier_watch);
+    manager_add_cache(program->manager, program->database_servers, &server_watch);
+}
+
+static int make_program(struct program *program, struct err *err)
+{
+    if (tenant_steps_check(err) || load_registry_url(program, err) ||
+        kube_config_load(program->options.kubeconfig, program->options.context, &program->kube,
+                         err) ||
+        make_manager(program, err)) {
+        return -1;
+    }
+    make_services(program);
+    make_controllers(program);
+    return 0;
+}
+
+static void free_program(struct program *program)
+{
+    controller_free(program->server_controller);
+    controller_free(program->tier_controller);
+    controller_free(program->tenant_controller);
+    crew_free(program->environment.crew);
+    servers_free(program->servers);
+    /* The manager's watches feed the caches, so it goes before them. */
+    manager_free(program->manager);
+    cache_free(program->database_servers);
+    cache_free(program->tiers);
+    cache_free(program->tenants);
+    registry_free(program->registry);
+    kube_config_release(&program->kube);
+    secret_release(&program->registry_url);
+}
+
+static int run(struct program *program)
+{
+    struct err err = {0};
+    int status = EXIT_FAILURE;
+
+    secret_harden_process();
+    js_init();
+    http_global_init();
+    name_reserve(program->options.reserved_subdomains);
+    if (make_program(program, &err)) {
+        log_error(NULL, "cannot start", KV_ERR(&err));
+    } else {
+        log_info(NULL, "starting", KV("version", TENANTRY_VERSION),
+                 KV("domain", program->options.domain), KV("server", program->kube.server));
+        status = manager_run(program->manager);
+    }
+    free_program(program);
+    return status;
+}
+
+static void print_reasons(void)
+{
+    (void)printf("| Reason | What it means | What to do |\n|---|---|---|\n");
+    for (const struct reason *reason = reasons; reason->name; reason++) {
+        (void)printf("| `%s` | %s | %s |\n", reason->name, reason->meaning, reason->action);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program;
+    struct err err = {0};
+
+    manager_block_signals();
+    if (options_parse(argc, argv, &program.options, &err)) {
+        (void)fprintf(stderr, "tenantry-controller: %s\n", err.message);
+        return 2;
+    }
+    log_configure(program.options.log_level, program.options.log_format);
+    switch (program.options.action) {
+    case OPTIONS_HELP:
+        options_print_help();
+        return EXIT_SUCCESS;
+    case OPTIONS_VERSION:
+        (void)printf("tenantry-controller %s\n", TENANTRY_VERSION);
+        return EXIT_SUCCESS;
+    case OPTIONS_PRINT_REASONS:
+        print_reasons();
+        return EXIT_SUCCESS;
+    case OPTIONS_RUN:
+        break;
+    }
+    return run(&program);
+}

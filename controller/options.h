@@ -1,0 +1,37 @@
+/* The command line of tenantry-controller: a table of flags, which also prints the help. */
+#ifndef TENANTRY_OPTIONS_H
+#define TENANTRY_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+#include "controller/base/log.h"
+
+enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_PRINT_REASONS };
+
+struct options {
+    enum options_action action;
+    const char *kubeconfig; /* NULL: as kubectl finds it, or in-cluster */
+    const char *context;
+    const char *registry_url_file; /* NULL: the environment variable TENANTRY_REGISTRY_URL */
+    const char *metrics_address;
+    const char *namespace_;
+    const char *domain;
+    const char *reserved_subdomains;
+    int64_t drift_period_ms;
+    int64_t workers;
+    int64_t connections_per_server;
+    bool leader_elect;
+    bool adopt_orphans;
+    bool disable_http2;
+    enum log_level log_level;
+    enum log_format log_format;
+};
+
+/* Strings point into argv. Errors: TERMINAL/InvalidOption, naming the flag. */
+MUST_CHECK int options_parse(int argc, char **argv, struct options *ret, struct err *err);
+void options_print_help(void);
+
+#endif

@@ -1,0 +1,37 @@
+/* The Tenant and TenantTier controllers, and who wakes whom. */
+#ifndef TENANTRY_TENANT_TENANT_H
+#define TENANTRY_TENANT_TENANT_H
+
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+#include "controller/runtime/controller.h"
+#include "controller/runtime/crew.h"
+#include "reconcilers/model/work.h"
+
+/* The environment of the two reconcile functions. */
+struct tenant_environment {
+    struct services services;
+    struct crew *crew; /* for steps that go side by side; may be NULL */
+};
+
+struct outcome tenant_reconcile(struct reconcile *rc);
+/* Status of a tier: how many tenants use it, and the label that keeps a used one from deletion. */
+struct outcome tier_reconcile(struct reconcile *rc);
+
+/* The queues that changes in the caches are routed to. */
+struct tenant_wake {
+    struct queue *tenants;
+    struct queue *tiers;
+    struct queue *database_servers;
+    struct cache *tenant_cache;
+};
+/* Listen to the three caches: a changed Tenant wakes itself, and its tier and server for their
+ * counts; a changed TenantTier or DatabaseServer wakes the tenants that use it, or wait for one.
+ * Call before the caches are fed; wake must outlive them. */
+void tenant_wake_install(struct tenant_wake *wake, struct cache *tenants, struct cache *tiers,
+                         struct cache *database_servers);
+
+/* Once at start: that the table of steps is sound. */
+MUST_CHECK int tenant_steps_check(struct err *err);
+
+#endif

@@ -1,0 +1,78 @@
+/* The table of steps: what a tenant is made of, and what needs what. A new concern is a row here.
+ */
+#include "reconcilers/database/steps.h"
+#include "reconcilers/model/conditions.h"
+#include "reconcilers/registry/steps.h"
+#include "reconcilers/tenant/tenant.h"
+#include "reconcilers/tenant/tenant_internal.h"
+
+/* The namespace and the owner's password need only the record, so they are made beside the
+ * database; the bcrypt hash of the password alone takes longer than creating a database. Deletion
+ * runs upwards, and the record goes last: until then it proves what is ours. */
+const struct step tenant_steps[] = {
+    {
+        .name = "Record",
+        .condition = CONDITION_REGISTERED,
+        .ensure = record_ensure,
+        .finalize = record_finalize,
+    },
+    {
+        .name = "Database",
+        .condition = CONDITION_DATABASE,
+        .needs = {"Record"},
+        .ensure = database_ensure,
+        .finalize = database_finalize,
+    },
+    {
+        .name = "OwnerCredential",
+        .condition = CONDITION_OWNER,
+        .needs = {"Record"},
+        .ensure = owner_credential_ensure,
+        .finalize = owner_credential_finalize,
+    },
+    {
+        .name = "Namespace",
+        .condition = CONDITION_DATABASE,
+        .needs = {"Record"},
+        .ensure = namespace_ensure,
+        .finalize = namespace_finalize,
+    },
+    {
+        .name = "Quotas",
+        .condition = CONDITION_QUOTAS,
+        .needs = {"Record"},
+        .ensure = quotas_ensure,
+    },
+    {
+        .name = "Schema",
+        .condition = CONDITION_SCHEMA,
+        .needs = {"Database"},
+        .ensure = schema_ensure,
+    },
+    {
+        .name = "DatabaseLogin",
+        .condition = CONDITION_DATABASE,
+        .needs = {"Database", "Namespace"},
+        .ensure = database_login_ensure,
+        .finalize = database_login_finalize,
+    },
+    {
+        .name = "Owner",
+        .condition = CONDITION_OWNER,
+        .needs = {"Schema", "OwnerCredential"},
+        .ensure = owner_ensure,
+    },
+};
+const size_t tenant_step_count = ARRAY_COUNT(tenant_steps);
+
+const struct step_condition tenant_conditions[] = {
+    {CONDITION_REGISTERED, MESSAGE_REGISTERED}, {CONDITION_DATABASE, MESSAGE_DATABASE},
+    {CONDITION_SCHEMA, MESSAGE_SCHEMA},         {CONDITION_OWNER, MESSAGE_OWNER},
+    {CONDITION_QUOTAS, MESSAGE_QUOTAS},
+};
+const size_t tenant_condition_count = ARRAY_COUNT(tenant_conditions);
+
+int tenant_steps_check(struct err *err)
+{
+    return steps_check(tenant_steps, tenant_step_count, err);
+}
