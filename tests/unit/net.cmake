@@ -1,0 +1,1 @@
+tenantry_test(test_net_http_client unit net/test_http_client.c tenantry_net tenantry_test_support)
