@@ -98,6 +98,26 @@ void arena_release(struct arena *arena)
     arena->used_bytes = 0;
 }
 
+void arena_absorb(struct arena *arena, struct arena *child)
+{
+    struct arena_block *last = child->head;
+
+    if (last) {
+        while (last->next) {
+            last = last->next;
+        }
+        if (arena->head) { /* behind the head, whose free space stays in use */
+            last->next = arena->head->next;
+            arena->head->next = child->head;
+        } else {
+            arena->head = child->head;
+        }
+    }
+    arena->used_bytes += child->used_bytes;
+    child->head = NULL;
+    child->used_bytes = 0;
+}
+
 static void account(struct arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX - arena->used_bytes - ALIGNMENT - GAP_BYTES) {

@@ -25,6 +25,10 @@ static inline void auto_release_arena(struct arena *arena)
     arena_release(arena);
 }
 
+/* Take over everything that `child` allocated: it then lives as long as this arena, and the child is
+ * empty. For pieces of work done in other threads. */
+void arena_absorb(struct arena *arena, struct arena *child);
+
 /* Aligned for any type, zeroed. 0 bytes give a valid pointer. Aborts when out of memory. */
 NONNULL_RETURN void *arena_alloc(struct arena *arena, size_t bytes);
 NONNULL_RETURN void *arena_calloc(struct arena *arena, size_t count, size_t bytes);

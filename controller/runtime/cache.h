@@ -73,8 +73,8 @@ size_t cache_bytes(struct cache *cache); /* of all records and the table */
 /* Whether the connection behind is healthy, and if not, why. */
 bool cache_is_healthy(struct cache *cache, struct err *ret_err);
 
-/* Visit every record; visit returns false to stop. The lock is not held while visiting: records are
- * referenced in batches, so that changes made meanwhile may or may not be seen. */
+/* Visit every record that stands there now; visit returns false to stop. The lock is not held while
+ * visiting: changes made meanwhile are not seen. */
 void cache_each(struct cache *cache, bool (*visit)(void *context, const struct record *record),
                 void *context);
 

@@ -48,7 +48,7 @@ enum { FIELDS_LIST_MAX = 4096 }; /* elements of any one list or map; more are le
 /* Read the object at the reader into target, whose members have their defaults already. False when
  * the JSON is malformed; the reader stays failed then. Strings are in the arena. */
 bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *fields,
-                            void *target);
+                 void *target);
 
 /* Set every text of the table that is NULL to "", so that readers need no test. */
 void fields_default(const struct field *fields, void *target);

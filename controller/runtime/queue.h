@@ -39,6 +39,7 @@ struct queue_item {
     char *key; /* heap; handed back to queue_done, which frees it */
     enum queue_priority priority;
     int failures;      /* consecutive, before this run */
+    bool by_timer;     /* a delay made it ready, and nobody added it since */
     int64_t waited_ms; /* ready until popped */
 };
 
