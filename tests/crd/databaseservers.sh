@@ -56,7 +56,9 @@ for field in credentialsSecretRef caSecretRef; do
     done
 done
 refuse databaseservers "a Secret in another namespace" '.spec.credentialsSecretRef.namespace = "kube-system"' "unknown field"
-refuse databaseservers "a negative capacity" '.spec.capacity.tenants = -1' "capacity.tenants"
+for capacity in 0 -1; do
+    refuse databaseservers "a capacity of $capacity" ".spec.capacity.tenants = $capacity" "capacity.tenants"
+done
 refuse databaseservers "an unknown drift" '.spec.drift = "Ignore"' 'supported values: "Heal", "Warn"'
 for cidr in 10.0.0.0 10.0.0.0/33 a/8 "" '10.0.0.0/8; x'; do
     refuse databaseservers "egress to '$cidr'" ".spec.egress = [{cidr: \"$cidr\"}]" "egress[0].cidr"
