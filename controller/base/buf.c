@@ -81,7 +81,7 @@ static bool reserve(struct buf *buf, size_t count)
     if (buf->failed) {
         return false;
     }
-    if (count > buf->max_bytes - buf->len) {
+    if (count > buf->max_bytes - buf->len || count >= SIZE_MAX - buf->len) {
         return fail(buf);
     }
     size_t need = buf->len + count + 1;

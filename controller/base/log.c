@@ -116,7 +116,10 @@ static struct str capped(const char *text, bool *ret_cut)
     struct str whole = str_from(text);
 
     *ret_cut = whole.len > VALUE_MAX_BYTES;
-    return (struct str){whole.ptr, str_utf8_prefix(whole, VALUE_MAX_BYTES)};
+    if (*ret_cut) {
+        whole.len = str_utf8_prefix(whole, VALUE_MAX_BYTES);
+    }
+    return whole;
 }
 
 static void append_capped_json(struct buf *out, const char *text)
