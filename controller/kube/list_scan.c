@@ -111,7 +111,7 @@ static const char *scan_value(struct list_scan *scan, const char *at, const char
     return NULL;
 }
 
-static void read_metadata(struct list_scan *scan, struct str json)
+static int read_metadata(struct list_scan *scan, struct str json, struct err *err)
 {
     struct jsonr reader;
     struct str name;
@@ -134,6 +134,7 @@ static void read_metadata(struct list_scan *scan, struct str json)
         }
     }
     arena_release(&scratch);
+    return jsonr_at_end(&reader) ? 0 : invalid(err, "its metadata is malformed");
 }
 
 /* The current value is complete in `text`. */
@@ -148,9 +149,8 @@ static int use_value(struct list_scan *scan, struct str text, list_item_fn on_it
         scan->place = LIST_BEFORE_COLON;
         return 0;
     case LIST_USE_METADATA:
-        read_metadata(scan, text);
         scan->place = LIST_AFTER_VALUE;
-        return 0;
+        return read_metadata(scan, text, err);
     case LIST_USE_ITEM:
         scan->place = LIST_AFTER_ITEM;
         return on_item(context, text, err);

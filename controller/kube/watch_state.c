@@ -98,7 +98,7 @@ static struct watch_step after_watching(const struct watch_facts *facts)
 
 static struct watch_step after_listing(const struct watch_facts *facts)
 {
-    struct watch_step step = back_off(WATCH_LISTING, true);
+    struct watch_step step = back_off(start_state(facts->lists_only), true);
 
     if (facts->outcome == WATCH_REFUSED ||
         (facts->outcome == WATCH_SILENT && facts->has_partial_stream)) {
