@@ -23,15 +23,22 @@ struct registry;
 struct registry *registry_new(const struct secret *url, int connections);
 void registry_free(struct registry *registry);
 
-/* Bring the schema to this program's version; refuses a role that is superuser-less but lacks
- * rights with what to grant. Idempotent, safe with several programs. */
+/* Bring the schema to this program's version, and close the database to PUBLIC where the role owns
+ * it (a warning is logged where it does not). Writes nothing when all is so already. Idempotent,
+ * safe with several programs. Errors: TERMINAL/MigrationMismatch, RETRY/InsufficientPrivilege with
+ * what to grant, and those of sql_connect_uri. */
 MUST_CHECK int registry_migrate(struct registry *registry, const struct call *call,
                                 struct err *err);
 
 /* Borrow a connection for one step, behind the registry's backend guard.
  *     AUTO(registry_loan) struct registry_loan loan = {0};
- *     if (registry_borrow(registry, rc, &loan, err)) ...
- * registry_loan_report(&loan, err) after a failure of a query tells the guard. */
+ *     if (registry_borrow(registry, rc, &loan, err)) {
+ *         return -1;
+ *     }
+ *     if (sql_query(loan.conn, ...)) {
+ *         return registry_loan_report(&loan, err);
+ *     }
+ */
 struct registry_loan {
     struct registry *registry;
     struct sql_conn *conn;
@@ -39,6 +46,8 @@ struct registry_loan {
 };
 MUST_CHECK int registry_borrow(struct registry *registry, struct reconcile *rc,
                                struct registry_loan *loan, struct err *err);
+/* After a failed query: tells the guard, puts "registry: " in front. Returns -1. */
+int registry_loan_report(struct registry_loan *loan, struct err *err);
 void registry_return(struct registry_loan *loan);
 static inline void auto_release_registry_loan(struct registry_loan *loan)
 {

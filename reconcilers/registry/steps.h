@@ -9,10 +9,17 @@
 
 /* Registered: the row in `tenants` of this Tenant's UID, with the id that lasts, and the place
  * decided. Also mirrors name, tier, status, limits, plan and cycle into it, when they differ.
+ * A row of another Tenant is taken over only when that Tenant is gone, as the API server itself
+ * says, and annotation adopt names its id or the program was told to adopt orphans; a deleted one
+ * by the annotation alone.
  * Errors: TERMINAL/NameConflict (subdomain of another live Tenant, or retained things bear it: both
- * ways out are printed), TERMINAL/NoServer, TERMINAL/CapacityExhausted,
- * TERMINAL/IsolationUnsupported. */
+ * ways out are printed), WAIT/NoServer, WAIT/CapacityExhausted, TERMINAL/IsolationUnsupported,
+ * CONFLICT/Conflict (another was faster). */
 MUST_CHECK int record_ensure(struct reconcile *rc, void *subject, struct err *err);
+/* For a tenant that is being deleted: work->tenant_id and work->place from the row of its UID,
+ * marked deleted or not; both stay empty when there never was one, and then nothing is this
+ * Tenant's. Writes nothing. */
+MUST_CHECK int record_find(struct reconcile *rc, void *subject, struct err *err);
 /* status deleted, deleted_at set; the row stays. Success when there never was one of this UID. */
 MUST_CHECK int record_finalize(struct reconcile *rc, void *subject, struct err *err);
 
