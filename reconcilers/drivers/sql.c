@@ -319,7 +319,7 @@ static int collect(struct sql_conn *conn, const struct call *call, struct answer
         take_result(conn, result, answer);
         PQclear(result);
         if (answer->too_large && answer->err.cls == ERR_OK) {
-            err_set(&answer->err, ERR_RETRY, "ResultTooLarge",
+            err_set(&answer->err, ERR_RETRY, "ResponseTooLarge",
                     "the statement gave more than %d rows or %d MiB", ROWS_MAX,
                     ROWS_MAX_BYTES >> 20);
         }
