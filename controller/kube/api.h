@@ -2,14 +2,26 @@
  *
  * Calls block (net/http_client.h); a `struct call` carries cancellation, deadline and the fence,
  * which every write checks. Answers are kept as bytes; whoever wants a tree parses it with js.h.
- * Retried in place only as C5 says: 429 and 5xx with Retry-After, at most 10 times within the
- * deadline, and transport errors of reads. A 401 refreshes credentials once.
  *
- * Errors by class and reason, the message being the server's Status message cut to fit:
- *   NOT_FOUND/NotFound 404; CONFLICT/Conflict 409; CONFLICT/AlreadyExists 409;
- *   TERMINAL/Invalid 400, 422; TERMINAL/Forbidden 403 (RETRY: rights may be granted: class RETRY);
- *   RETRY/Unauthorized 401; RETRY/Expired 410; RETRY/ResourceVersionTooLarge 504 with that cause;
- *   RETRY/TooManyRequests 429; RETRY/ServerError 5xx; and those of http_client_perform. */
+ * Repeated in place, for as long as the call's deadline leaves room: 429 and 5xx that say
+ * Retry-After, at most 10 times; a read whose connection was lost, at most 3 times; a 401, once,
+ * with new credentials. A write is never repeated when its fate is unknown, and a stream only after
+ * a 401.
+ *
+ * Errors by class and reason, the message being the server's Status message cut to fit, the code
+ * the HTTP status, retry_after_ms what the server asked for: NOT_FOUND/NotFound           404, the
+ * server knows the kind but not the object NOT_FOUND/NotServed          404, the server does not
+ * know the kind: its CRD is not installed CONFLICT/Conflict            409, and a JSON patch whose
+ * "test" failed CONFLICT/AlreadyExists       409 TERMINAL/Invalid             400, 422 and other
+ * 4xx: the request is wrong TERMINAL/InvalidName         a name or namespace that no URL can carry
+ *   RETRY/Forbidden              403: rights may be granted
+ *   RETRY/Unauthorized           401
+ *   RETRY/Expired                410
+ *   RETRY/TooManyRequests        429
+ *   RETRY/ResourceVersionTooLarge  504 with that cause
+ *   RETRY/ServerError            other 5xx
+ *   RETRY/TLSVerificationFailed  certificates may be rotated
+ * and those of http_client_perform and kube_credentials_token. */
 #ifndef TENANTRY_KUBE_API_H
 #define TENANTRY_KUBE_API_H
 
@@ -50,20 +62,25 @@ struct kube_ref {
 };
 
 struct kube_client;
+struct kube_credentials;
 
 struct kube_client_config {
     const char *name; /* "api", "watch", "lease": connections are not shared between clients */
     const char *user_agent; /* NULL: "tenantry-controller/<version>" */
     bool disable_http2;
+    /* Borrowed, shared with other clients of the same config; NULL: the client has its own. */
+    struct kube_credentials *credentials;
 };
 
-/* config is borrowed and must outlive the client. Starts a transport thread; connects lazily. */
+/* config is borrowed and must outlive the client. Starts a transport thread; connects lazily.
+ * Errors: TERMINAL/InvalidCredentials, TERMINAL/InvalidTLS. */
 MUST_CHECK int kube_client_new(const struct kube_config *config,
                                const struct kube_client_config *client_config,
                                struct kube_client **ret, struct err *err);
 void kube_client_free(struct kube_client *client);
 
-/* Reads. ret_body must be initialised; its maximum bounds the answer. */
+/* Reads. ret_body must be initialised; its maximum bounds the answer (TERMINAL/ResponseTooLarge).
+ */
 MUST_CHECK int kube_get(struct kube_client *client, const struct call *call,
                         const struct kube_ref *ref, struct buf *ret_body, struct err *err);
 
@@ -93,8 +110,8 @@ MUST_CHECK int kube_replace(struct kube_client *client, const struct call *call,
                             const struct kube_ref *ref, struct str json, struct buf *ret_body,
                             struct err *err);
 
-/* Delete with preconditions; uid and resource_version may be NULL. Background propagation.
- * An object that is not there is a success. */
+/* Delete with preconditions; uid and resource_version may be NULL. Background propagation. An
+ * object that is not there is a success; one of another uid or version is CONFLICT/Conflict. */
 MUST_CHECK int kube_delete(struct kube_client *client, const struct call *call,
                            const struct kube_ref *ref, const char *uid,
                            const char *resource_version, struct err *err);
@@ -114,7 +131,7 @@ MUST_CHECK int kube_stream(struct kube_client *client, const struct call *call,
                            const struct kube_ref *collection, const struct kube_stream *stream,
                            struct err *err);
 
-/* Tear the connections down: after a watch went silent. */
+/* Use new connections from now on: after a watch went silent. */
 void kube_client_drop_connections(struct kube_client *client);
 
 /* Fill *err from a Status object's JSON and HTTP status; for in-stream watch errors, whose

@@ -25,7 +25,8 @@ struct kube_exec {
     const struct kube_exec_env *env;
     size_t env_count;
     bool provide_cluster_info;
-    const char *install_hint; /* "" if none */
+    const char *cluster_config_json; /* the cluster's own settings for plugins; NULL: none */
+    const char *install_hint;        /* "" if none */
 };
 
 struct kube_header_value {
@@ -61,7 +62,7 @@ struct kube_config {
 };
 
 /* Load as kubectl does: `path` alone when given (must exist), else $KUBECONFIG's list, else
- * ~/.kube/config; `context` NULL = current-context. When nothing of these exists and the process
+ * ~/.kube/config; `context` NULL = current-context. When there is nothing in these and the process
  * runs in a pod, the service account. Caller releases. Errors: TERMINAL/InvalidKubeconfig (which
  * file, which key), TERMINAL/NoCluster (what was looked for). */
 MUST_CHECK int kube_config_load(const char *path, const char *context, struct kube_config *ret,
@@ -72,8 +73,8 @@ MUST_CHECK int kube_config_load(const char *path, const char *context, struct ku
 MUST_CHECK int kube_config_in_cluster(const char *directory, struct kube_config *ret,
                                       struct err *err);
 
-/* The merged files as JSON in the shape of `kubectl config view --raw -o json`; for tests and
- * --print. Caller frees. */
+/* The merged files as JSON in the shape of `kubectl config view --raw -o json`, keys included, so
+ * not for logs. Caller frees. */
 MUST_CHECK int kube_config_view(const char *path, char **ret_json, struct err *err);
 
 void kube_config_release(struct kube_config *config);

@@ -28,16 +28,19 @@ void kube_credentials_free(struct kube_credentials *credentials);
 MUST_CHECK int kube_credentials_token(struct kube_credentials *credentials, const struct call *call,
                                       struct secret *token, struct err *err);
 
-/* The server refused `token` with 401: forget it, unless it was replaced meanwhile. */
+/* The server refused `token` (empty: the client certificate) with 401: get another one next time,
+ * unless it was replaced meanwhile. */
 void kube_credentials_refused(struct kube_credentials *credentials, const struct secret *token);
 
-/* A counter that grows whenever TLS material changed; and the material itself, copied so that the
- * caller releases it with kube_tls_release. */
+/* Trust and identity as they are now. tls points into the rest, so the struct is not to be copied.
+ */
 struct kube_tls {
     struct http_tls tls;
     struct secret key;
-    char *owned; /* memory that tls points into */
+    char *owned;
 };
+/* *ret must be zeroed or released; the caller releases it. *ret_version, from 1, grows with each
+ * change. Errors: RETRY/CredentialsUnavailable. */
 MUST_CHECK int kube_credentials_tls(struct kube_credentials *credentials, const struct call *call,
                                     uint64_t *ret_version, struct kube_tls *ret, struct err *err);
 void kube_tls_release(struct kube_tls *tls);
