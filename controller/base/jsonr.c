@@ -507,10 +507,9 @@ static bool take_byte(struct jsonr *reader, char byte)
 }
 
 /* Read the number that starts here, in RFC 8259's grammar. */
-static bool read_number(struct jsonr *reader, struct str *ret_digits, bool *ret_is_integer)
+static bool read_number(struct jsonr *reader, struct str *ret_number)
 {
     const char *start = reader->at;
-    bool is_integer = true;
 
     take_byte(reader, '-');
     const char *first = reader->at;
@@ -519,13 +518,11 @@ static bool read_number(struct jsonr *reader, struct str *ret_digits, bool *ret_
         return fail(reader);
     }
     if (take_byte(reader, '.')) {
-        is_integer = false;
         if (take_digits(reader) == 0) {
             return fail(reader);
         }
     }
     if (take_byte(reader, 'e') || take_byte(reader, 'E')) {
-        is_integer = false;
         if (!take_byte(reader, '-')) {
             take_byte(reader, '+');
         }
@@ -533,20 +530,17 @@ static bool read_number(struct jsonr *reader, struct str *ret_digits, bool *ret_
             return fail(reader);
         }
     }
-    *ret_digits = (struct str){start, (size_t)(reader->at - start)};
-    *ret_is_integer = is_integer;
+    *ret_number = (struct str){start, (size_t)(reader->at - start)};
     return true;
 }
 
 bool jsonr_int64(struct jsonr *reader, int64_t *ret_value)
 {
-    struct str digits;
-    bool is_integer = false;
+    struct str number;
 
-    if (!expect(reader, JSONR_NUMBER) || !read_number(reader, &digits, &is_integer)) {
-        return false;
-    }
-    return is_integer && str_to_int64(digits, ret_value);
+    /* What has a fraction or an exponent is no number to str_to_int64. */
+    return expect(reader, JSONR_NUMBER) && read_number(reader, &number) &&
+           str_to_int64(number, ret_value);
 }
 
 static bool read_literal(struct jsonr *reader, struct str literal)
@@ -708,8 +702,7 @@ static bool skip_container(struct jsonr *reader)
 
 bool jsonr_skip(struct jsonr *reader)
 {
-    struct str digits;
-    bool is_integer = false;
+    struct str number;
 
     switch (jsonr_peek(reader)) {
     case JSONR_OBJECT:
@@ -718,7 +711,7 @@ bool jsonr_skip(struct jsonr *reader)
     case JSONR_STRING:
         return skip_string(reader);
     case JSONR_NUMBER:
-        return read_number(reader, &digits, &is_integer);
+        return read_number(reader, &number);
     case JSONR_BOOL:
         return read_literal(reader, *reader->at == 't' ? STR("true") : STR("false"));
     case JSONR_NULL:

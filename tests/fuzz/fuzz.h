@@ -1,10 +1,20 @@
-/* The entry of every fuzz target. */
+/* The entry of every fuzz target, and how a target says that a promise was broken. */
 #ifndef TENANTRY_TESTS_FUZZ_H
 #define TENANTRY_TESTS_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define FUZZ_CHECK(condition)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);          \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
 
 #endif

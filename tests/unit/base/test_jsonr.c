@@ -124,6 +124,8 @@ static void strings_are_resolved(void **state)
         {"\"\\uD800\"", NULL},
         {"\"\\uD800\\n\"", NULL},
         {"\"\\uD800\\uD800\"", NULL},
+        {"\"\\uD800\\uE000\"", NULL},
+        {"\"\\uD800\\uDBFF\"", NULL},
         {"\"\\uDC00\\uD800\"", NULL},
         {"\"\\uD800x\\uDC00\"", NULL},
     };
@@ -145,6 +147,20 @@ static void strings_are_resolved(void **state)
         CHECK(jsonr_raw_string(&reader, &raw));
         CHECK(str_equal(raw, (struct str){cases[i].json + 1, strlen(cases[i].json) - 2}));
         CHECK(jsonr_at_end(&reader));
+    }
+}
+
+/* Runs are crossed 16 bytes at a time: each byte value at each place of a run and of its rest. */
+static void every_byte_of_a_string_is_judged_everywhere(void **state)
+{
+    (void)state;
+
+    for (int byte = 0; byte < 256; byte++) {
+        for (size_t at = 1; at < 40; at++) {
+            char text[42] = "\"abcdefghijklmnopqrstuvwxyz0123456789ABC\"";
+            text[at] = (char)byte;
+            check_like_jansson((struct str){text, 41});
+        }
     }
 }
 
@@ -367,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(syntax_is_exactly_rfc_8259),
         cmocka_unit_test(strings_are_resolved),
+        cmocka_unit_test(every_byte_of_a_string_is_judged_everywhere),
         cmocka_unit_test(integers_fit_or_are_refused),
         cmocka_unit_test(a_value_of_another_type_is_stepped_over),
         cmocka_unit_test(a_failed_reader_stays_failed),

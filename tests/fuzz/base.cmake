@@ -1,0 +1,2 @@
+tenantry_fuzz(fuzz_jsonr tenantry_base)
+tenantry_fuzz(fuzz_yml tenantry_base)
