@@ -8,6 +8,7 @@
 #include "controller/runtime/finalizer.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/registry/steps.h"
 #include "reconcilers/tenant/tenant.h"
 #include "reconcilers/tenant/tenant_internal.h"
 
@@ -85,6 +86,8 @@ static int let_go(struct reconcile *rc, struct tenant_work *work, struct err *er
                             NAME_FINALIZER, err);
 }
 
+/* What is to be undone is what the registry says this UID owns: where nothing was ever registered, the steps
+ * find nothing to undo. */
 static int prepare(struct reconcile *rc, struct tenant_work *work, struct tenant *tenant,
                    bool *ret_gone, struct err *err)
 {
@@ -101,7 +104,7 @@ static int prepare(struct reconcile *rc, struct tenant_work *work, struct tenant
     work->tenant = tenant;
     work->deletion_policy = crd_going ? DELETION_RETAIN : tenant->deletion_policy;
     work->retain_reason = crd_going ? "CRDTerminating" : "";
-    return 0;
+    return record_find(rc, work, err);
 }
 
 struct outcome tenant_delete(struct reconcile *rc, struct tenant_work *work)
