@@ -102,7 +102,8 @@ static int start_lookup(const char *host, struct lookup **ret, struct err *err)
         atomic_fetch_sub(&running_lookups, 1);
         atomic_store(&lookup->references, 1);
         unref_lookup(lookup);
-        return sql_err_set(err, "08001", "too many look-ups of host names hang already");
+        (void)sql_err_set(err, "08001", "too many look-ups of host names hang already");
+        return -1;
     }
     *ret = lookup;
     return 0;
