@@ -1,0 +1,15 @@
+# The SQL driver and the registry. They kill and stop backends, and compare transaction ids, so they have a server to
+# themselves, one after the other, without the background work that takes ids.
+add_test(NAME postgres_alone_start
+  COMMAND ${PROJECT_SOURCE_DIR}/hack/postgres/start ${runs}/postgres_alone --no-fsync --set autovacuum=off)
+add_test(NAME postgres_alone_stop COMMAND ${PROJECT_SOURCE_DIR}/hack/postgres/stop ${runs}/postgres_alone)
+set_tests_properties(postgres_alone_start PROPERTIES
+  FIXTURES_SETUP postgres_alone LABELS "integration;fixture" TIMEOUT 600)
+set_tests_properties(postgres_alone_stop PROPERTIES
+  FIXTURES_CLEANUP postgres_alone LABELS "integration;fixture" TIMEOUT 120)
+
+foreach(test sql sql_connect sql_pool migrate)
+  tenantry_integration_test(test_${test} test_${test}.c postgres_alone tenantry_drivers PkgConfig::PQ)
+  target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c)
+  set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
+endforeach()
