@@ -94,6 +94,7 @@ struct watch {
     struct buf view_version; /* of the pages received so far */
 
     bool is_healthy;
+    bool needs_event; /* the last stream opened well and failed then: opening proves nothing */
     char health_reason[ERR_REASON_BYTES]; /* "" before the first report */
 
     struct watch_pulse pulse;
@@ -284,6 +285,9 @@ static int on_line(void *context, struct str text, struct err *err)
         return kube_status_error(line.object, 0, err);
     }
     watch->request.lines++;
+    if (watch->state == WATCH_WATCHING) {
+        set_health(watch, NULL);
+    }
     switch (line.type) {
     case WATCH_LINE_ADDED:
     case WATCH_LINE_MODIFIED:
@@ -300,15 +304,21 @@ static int on_line(void *context, struct str text, struct err *err)
     }
 }
 
-/* Anything came from the server. */
+/* Anything came from the server: at first that the answer has begun. */
 static void heard(struct watch *watch)
 {
     int64_t now_ms = clock_monotonic_ms();
 
+    if (!watch->request.is_open && watch->state != WATCH_WATCHING &&
+        !watch->request.is_later_page) {
+        watch->handler.replace_begin(watch->handler.context);
+    }
     watch->request.is_open = true;
     atomic_store(&watch->pulse.last_byte_ms, now_ms);
     if (watch->state == WATCH_WATCHING) {
-        set_health(watch, NULL);
+        if (!watch->needs_event) {
+            set_health(watch, NULL);
+        }
     } else if (now_ms - watch->request.warned_ms >= watch->timing.late_ms) {
         watch->request.warned_ms = now_ms;
         log_warn(watch->log, "the first view is not complete yet",
@@ -388,7 +398,6 @@ static int run_stream(struct watch *watch, const struct call *call, struct err *
     if (watch->state == WATCH_LISTING) {
         buf_append_text(&query, "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
                                 "&resourceVersion=");
-        watch->handler.replace_begin(watch->handler.context);
     } else {
         buf_append_text(&query, "&resourceVersion=");
         buf_append_percent(&query, buf_str(&watch->resource_version));
@@ -410,16 +419,15 @@ static int run_page(struct watch *watch, const struct call *call, struct err *er
 {
     AUTO(buf) struct buf query = BUF(QUERY_BYTES_MAX);
 
-    if (watch->continue_token.len == 0) {
+    if (!watch->request.is_later_page) {
         buf_clear(&watch->view_version);
-        watch->handler.replace_begin(watch->handler.context);
     }
     if (watch->state == WATCH_PAGING) {
         buf_printf(&query, "limit=%" PRId64, watch->config.page_size);
     } else {
         buf_append_text(&query, "resourceVersion=");
     }
-    if (watch->continue_token.len > 0) {
+    if (watch->request.is_later_page) {
         buf_append_text(&query, "&continue=");
         buf_append_percent(&query, buf_str(&watch->continue_token));
     }
@@ -504,6 +512,7 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
         say_missing(watch, err);
     }
     if (step.is_trouble) {
+        watch->needs_event = watch->request.is_open;
         set_health(watch, err);
     }
     watch->lists_only = step.lists_only;
@@ -526,8 +535,11 @@ static void stream_state(struct watch *watch, const struct call *call)
     if (cancel_is_set(call->cancel)) {
         return;
     }
+    /* A connection that breaks is a way of ending: servers restart. */
+    bool is_ended = result == 0 || (watch->state == WATCH_WATCHING && watch->request.is_open &&
+                                    err_has_reason(&err, "ConnectionLost"));
     move_on(watch,
-            result == 0 ? judge_end(watch, &err) : watch_outcome_of(&err, watch->request.is_open),
+            is_ended ? judge_end(watch, &err) : watch_outcome_of(&err, watch->request.is_open),
             &err);
 }
 

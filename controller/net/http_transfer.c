@@ -66,6 +66,24 @@ static void fail(struct transfer *transfer, const struct err *err)
     }
 }
 
+static bool is_success(const struct transfer *transfer)
+{
+    int status = response_status(transfer);
+    return status >= 200 && status <= 299;
+}
+
+/* The piece goes to whoever asked for the body of a 2xx answer; false when he refused it. */
+static bool give_data(struct transfer *transfer, struct str data)
+{
+    const struct http_request *request = transfer->request;
+    struct err err;
+    if (request->on_data(request->on_data_context, data, &err) == 0) {
+        return true;
+    }
+    fail(transfer, &err);
+    return false;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
     struct transfer *transfer = context;
@@ -84,14 +102,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
         fail(transfer, &err);
         return CURL_WRITEFUNC_ERROR;
     }
-    int status = response_status(transfer);
-    if (status >= 200 && status <= 299) {
-        struct err err;
-        if (request->on_data(request->on_data_context, (struct str){bytes, length}, &err) == 0) {
-            return length;
-        }
-        fail(transfer, &err);
-        return CURL_WRITEFUNC_ERROR;
+    if (is_success(transfer)) {
+        return give_data(transfer, (struct str){bytes, length}) ? length : CURL_WRITEFUNC_ERROR;
     }
     size_t room = body->max_bytes - body->len;
     (void)buf_append(body, bytes, length < room ? length : room);
@@ -100,7 +112,6 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *context)
 {
-    (void)bytes;
     struct transfer *transfer = context;
     transfer->last_byte_ms = clock_monotonic_ms();
     transfer->header_bytes += size * count;
@@ -109,6 +120,11 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *context)
         err_set(&err, ERR_TERMINAL, "ResponseTooLarge",
                 "the answer's headers are larger than %d bytes", HEADERS_MAX_BYTES);
         fail(transfer, &err);
+        return 0;
+    }
+    bool is_end = size * count > 0 && (bytes[0] == '\r' || bytes[0] == '\n');
+    if (is_end && transfer->request->on_data && is_success(transfer) &&
+        !give_data(transfer, STR(""))) {
         return 0;
     }
     return size * count;
