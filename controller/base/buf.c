@@ -249,7 +249,8 @@ bool buf_append_json(struct buf *buf, struct str text)
 }
 
 static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+enum { PADDING = 64 };
 
 bool buf_append_base64(struct buf *buf, const void *bytes, size_t count)
 {
@@ -263,8 +264,8 @@ bool buf_append_base64(struct buf *buf, const void *bytes, size_t count)
         const char quad[4] = {
             base64_digits[group >> 18],
             base64_digits[group >> 12 & 63],
-            left > 1 ? base64_digits[group >> 6 & 63] : '=',
-            left > 2 ? base64_digits[group & 63] : '=',
+            base64_digits[left > 1 ? group >> 6 & 63 : PADDING],
+            base64_digits[left > 2 ? group & 63 : PADDING],
         };
         buf_append(buf, quad, sizeof(quad));
     }

@@ -32,7 +32,7 @@ enum { RUN_BYTES = 16 };
 
 static inline __m128i load16(const char *at)
 {
-    return _mm_loadu_si128((const __m128i *)(const void *)at);
+    return _mm_loadu_si128((const __m128i *)at);
 }
 
 static inline uint64_t mask16(__m128i matches)

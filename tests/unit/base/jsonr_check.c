@@ -186,13 +186,34 @@ static bool slow_skip_string(struct str text, size_t *at)
     return false;
 }
 
+/* The containers that are open, innermost last. */
+struct stack {
+    char open[JSONR_DEPTH_MAX];
+    int depth;
+};
+
+static bool slow_bracket(struct stack *stack, char byte)
+{
+    if (byte == '{' || byte == '[') {
+        if (stack->depth == JSONR_DEPTH_MAX) {
+            return false;
+        }
+        stack->open[stack->depth++] = byte;
+        return true;
+    }
+    if (stack->depth == 0) {
+        return false;
+    }
+    stack->depth--;
+    return stack->open[stack->depth] == (byte == '}' ? '{' : '[');
+}
+
 /* Skip the container at *at, by the rules that the header states for skipping. */
 static bool slow_skip_container(struct str text, size_t *at)
 {
-    char open[JSONR_DEPTH_MAX];
-    int depth = 0;
+    struct stack stack = {.depth = 0};
 
-    while (*at < text.len) {
+    do {
         char byte = text.ptr[*at];
         if (byte == '"') {
             if (!slow_skip_string(text, at)) {
@@ -200,25 +221,12 @@ static bool slow_skip_container(struct str text, size_t *at)
             }
             continue;
         }
-        (*at)++;
-        if (byte == '\\') {
+        if (byte == '\\' || (strchr("{}[]", byte) && byte && !slow_bracket(&stack, byte))) {
             return false;
         }
-        if (byte == '{' || byte == '[') {
-            if (depth == JSONR_DEPTH_MAX) {
-                return false;
-            }
-            open[depth++] = byte;
-        } else if (byte == '}' || byte == ']') {
-            if (open[--depth] != (byte == '}' ? '{' : '[')) {
-                return false;
-            }
-            if (depth == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
+        (*at)++;
+    } while (*at < text.len && stack.depth > 0);
+    return stack.depth == 0;
 }
 
 void check_skip(struct str text)

@@ -272,7 +272,10 @@ static void a_closed_standard_error_is_survived(void **state)
     int saved = dup(STDERR_FILENO);
     (void)state;
 
-    CHECK(saved >= 0);
+    if (saved < 0) {
+        fail_msg("no descriptor to keep standard error in");
+        return;
+    }
     log_configure(LOG_INFO, LOG_TEXT);
     close(STDERR_FILENO);
     log_info(NULL, "m");
