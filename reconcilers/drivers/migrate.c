@@ -70,7 +70,7 @@ static int parse_all(const struct embedded_file *files, struct arena *arena,
 
 static int table_exists(struct sql_conn *conn, const struct call *call, bool *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -87,7 +87,7 @@ static int check_applied(struct sql_conn *conn, const struct call *call,
                          const struct version *versions, int64_t count, int64_t *ret_applied,
                          struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     bool exists = false;
 
@@ -133,7 +133,7 @@ static int check_applied(struct sql_conn *conn, const struct call *call,
 static int record(struct sql_conn *conn, const struct call *call, const struct version *version,
                   struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "INSERT INTO public.schema_migrations (version, name, checksum) VALUES (");
@@ -150,7 +150,7 @@ static int record(struct sql_conn *conn, const struct call *call, const struct v
 static int apply_file(struct sql_conn *conn, const struct call *call, const struct version *version,
                       struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     if (version->number == 1) {
@@ -171,7 +171,7 @@ static int apply_file(struct sql_conn *conn, const struct call *call, const stru
 /* Begin, and wait for whoever migrates at the moment. */
 static int begin_locked(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "SELECT set_config('statement_timeout', ");

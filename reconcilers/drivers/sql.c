@@ -406,7 +406,7 @@ int sql_script(struct sql_conn *conn, const struct call *call, struct sql *query
 
 int sql_begin(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "BEGIN");
@@ -415,7 +415,7 @@ int sql_begin(struct sql_conn *conn, const struct call *call, struct err *err)
 
 int sql_commit(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "COMMIT");
@@ -431,7 +431,7 @@ int sql_commit(struct sql_conn *conn, const struct call *call, struct err *err)
 
 void sql_rollback(struct sql_conn *conn)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {.deadline_ms = clock_monotonic_ms() + ROLLBACK_MS};
     struct err ignored;
 
@@ -448,7 +448,7 @@ void sql_rollback(struct sql_conn *conn)
 int sql_lock(struct sql_conn *conn, const struct call *call, int32_t lock_class, const char *text,
              struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "SELECT pg_advisory_xact_lock(");

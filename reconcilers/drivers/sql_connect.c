@@ -397,7 +397,7 @@ int sql_connect(const struct call *call, const struct sql_target *target, struct
 /* Settings of a URI may change the statement timeout; our own patience follows the server's. */
 static int read_statement_timeout(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);

@@ -104,7 +104,7 @@ static void consider(struct search *search, const struct database_server *server
 static bool visit(void *context, const struct record *record)
 {
     struct search *search = context;
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct database_server server;
     database_server_unpack(record, &scratch, &server);

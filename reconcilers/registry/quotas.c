@@ -15,7 +15,7 @@ enum { NAMES_MAX_BYTES = 64 * 1024, ROWS_MAX = 1000 };
 static int observe(struct reconcile *rc, struct sql_conn *conn, const char *tenant_id,
                    struct quota_row **ret_rows, size_t *ret_count, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -44,7 +44,7 @@ static int set_limits(struct reconcile *rc, struct sql_conn *conn, const char *t
                       const struct quotas_plan *plan, struct err *err)
 {
     AUTO(buf) struct buf limits = BUF(NAMES_MAX_BYTES);
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct jsonw writer;
 
     jsonw_init(&writer, &limits);
@@ -69,7 +69,7 @@ static int remove_rows(struct reconcile *rc, struct sql_conn *conn, const char *
                        const struct quotas_plan *plan, struct err *err)
 {
     AUTO(buf) struct buf names = BUF(4 * NAMES_MAX_BYTES);
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct jsonw writer;
 
     jsonw_init(&writer, &names);

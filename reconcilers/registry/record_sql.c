@@ -95,7 +95,7 @@ int record_observe(struct sql_conn *conn, const struct call *call, struct arena 
                    const struct tenant *tenant, const struct tier *tier, const char *settings,
                    struct record_observed *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -126,7 +126,7 @@ int record_observe(struct sql_conn *conn, const struct call *call, struct arena 
 int record_observe_own(struct sql_conn *conn, const struct call *call, struct arena *arena,
                        const struct tenant *tenant, struct record_observed *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -144,7 +144,7 @@ int record_observe_own(struct sql_conn *conn, const struct call *call, struct ar
 int record_loads(struct sql_conn *conn, const struct call *call, struct arena *arena,
                  struct server_load **ret, size_t *ret_count, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -180,7 +180,7 @@ int record_insert(struct sql_conn *conn, const struct call *call, struct arena *
                   const struct record_values *values, const struct tenant *tenant,
                   const struct tier *tier, const char **ret_id, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -211,7 +211,7 @@ int record_update(struct sql_conn *conn, const struct call *call,
                   const struct record_candidate *candidate, const struct record_values *values,
                   const enum record_column *columns, size_t count, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -240,7 +240,7 @@ int record_update(struct sql_conn *conn, const struct call *call,
 int record_insert_period(struct sql_conn *conn, const struct call *call, const char *id,
                          struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     /* A period begins with the calendar month, or each year with the month of creation; after a
@@ -267,7 +267,7 @@ int record_insert_period(struct sql_conn *conn, const struct call *call, const c
 int record_mark_deleted(struct sql_conn *conn, const struct call *call, const char *id,
                         struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "UPDATE public.tenants SET status = 'deleted', deleted_at = now(), "

@@ -87,7 +87,7 @@ void registry_return(struct registry_loan *loan)
 /* PUBLIC may connect to every new database, and tenants' roles are members of PUBLIC. */
 static int close_to_public(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -118,7 +118,7 @@ static int close_to_public(struct sql_conn *conn, const struct call *call, struc
 /* Say what is missing before a statement fails with less to go by. */
 static int check_rights(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -159,7 +159,7 @@ int registry_migrate(struct registry *registry, const struct call *call, struct 
 static int read_digest(struct sql_conn *conn, const struct call *call, const char *tenant_id,
                        const char *kind, char ret[DIGEST_TEXT_BYTES], struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -191,7 +191,7 @@ int registry_digest_get(struct registry *registry, struct reconcile *rc, const c
 static int write_digest(struct sql_conn *conn, const struct call *call, const char *tenant_id,
                         const char *kind, const char *digest, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "INSERT INTO public.tenant_credentials (tenant_id, kind, digest) VALUES (");
@@ -259,7 +259,7 @@ static void append_missing(struct sql *query, const char *tenant_id, const char 
 static int count_missing(struct sql_conn *conn, const struct call *call, const char *tenant_id,
                          const char *items, int64_t *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -276,7 +276,7 @@ static int insert_missing(struct sql_conn *conn, const struct call *call, const 
                           const char *subdomain, const char *items, int64_t delete_after_s,
                           struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "INSERT INTO public.tenant_retained (tenant_id, subdomain, delete_after, kind, "
@@ -331,7 +331,7 @@ int registry_unretain(struct registry *registry, struct reconcile *rc, const cha
                       const char *kind, const char *name, struct err *err)
 {
     AUTO(registry_loan) struct registry_loan loan = {0};
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);

@@ -9,7 +9,7 @@ static int read_user(struct sql_conn *conn, const struct call *call, const char 
                      const char *email, const char *role, const char *status, bool *ret_equal,
                      struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -28,7 +28,7 @@ static int read_user(struct sql_conn *conn, const struct call *call, const char 
 static int write_user(struct sql_conn *conn, const struct call *call, const char *tenant_id,
                       const char *email, const char *role, const char *status, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "INSERT INTO public.tenant_users (tenant_id, email, role, status) VALUES (");
@@ -73,7 +73,7 @@ static int read_owner(struct sql_conn *conn, const struct call *call, const char
                       const char *email, enum owner_state *ret_state, char ret_id[UUID_TEXT_BYTES],
                       struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -100,7 +100,7 @@ static int read_owner(struct sql_conn *conn, const struct call *call, const char
 static int rename_owner(struct sql_conn *conn, const struct call *call, const char *tenant_id,
                         const char *id, const char *email, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "DELETE FROM public.tenant_users WHERE tenant_id = ");

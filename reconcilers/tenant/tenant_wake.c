@@ -12,7 +12,7 @@ static void wake_counts(struct tenant_wake *wake, const struct record *record)
     if (!record) {
         return;
     }
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct tenant *tenant = ARENA_NEW(&scratch, struct tenant);
     tenant_unpack(record, &scratch, tenant);
@@ -51,7 +51,7 @@ static bool is_waiting_for_server(const struct tenant *tenant)
 static bool wake_if_selected(void *context, const struct record *record)
 {
     const struct selection *selection = context;
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct tenant *tenant = ARENA_NEW(&scratch, struct tenant);
     tenant_unpack(record, &scratch, tenant);
@@ -70,7 +70,7 @@ static int64_t tier_generation(const struct record *record)
     if (!record) {
         return 0;
     }
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct tier tier;
     tier_unpack(record, &scratch, &tier);
@@ -94,7 +94,7 @@ static void on_tier(void *context, enum cache_change change, const struct record
 /* A server matters to its tenants when its spec changed, and when it can be reached again. */
 static bool server_mattered(const struct record *before, const struct record *after)
 {
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct database_server *was = ARENA_NEW(&scratch, struct database_server);
     struct database_server *is = ARENA_NEW(&scratch, struct database_server);

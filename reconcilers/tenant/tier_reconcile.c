@@ -15,7 +15,7 @@ struct tally {
 static bool count_if_of_tier(void *context, const struct record *record)
 {
     struct tally *tally = context;
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct tenant *tenant = ARENA_NEW(&scratch, struct tenant);
     tenant_unpack(record, &scratch, tenant);

@@ -64,7 +64,7 @@ static void build(struct sql *query, const char *format, va_list arguments)
 
 void postgres_run(struct sql_conn *conn, const char *format, ...)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
     va_list arguments;
@@ -87,7 +87,7 @@ static char *first_text(struct sql_conn *conn, struct sql *query)
 
 char *postgres_text(struct sql_conn *conn, const char *format, ...)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     va_list arguments;
 
     va_start(arguments, format);
@@ -109,7 +109,7 @@ static int64_t first_int(struct sql_conn *conn, struct sql *query)
 
 int64_t postgres_int(struct sql_conn *conn, const char *format, ...)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     va_list arguments;
 
     va_start(arguments, format);
@@ -120,7 +120,7 @@ int64_t postgres_int(struct sql_conn *conn, const char *format, ...)
 
 void postgres_wait(const char *format, ...)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     va_list arguments;
     int64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
 

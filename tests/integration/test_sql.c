@@ -19,7 +19,7 @@ enum { AT_ONCE_MS = 2000 }; /* generous: sanitizers, loaded machines */
 static int run_text(struct sql_conn *conn, const struct call *call, const char *text,
                     struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     sql_append_literal(&query, text, strlen(text));
@@ -29,7 +29,7 @@ static int run_text(struct sql_conn *conn, const struct call *call, const char *
 static int exec_text(struct sql_conn *conn, const struct call *call, const char *text,
                      struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     sql_append_literal(&query, text, strlen(text));
@@ -64,7 +64,7 @@ static void hostile_values_arrive_as_they_are(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(hostile); i++) {
-        AUTO(sql) struct sql query;
+        AUTO(sql) struct sql query = {0};
         AUTO(sql_rows) struct sql_rows *rows = NULL;
         sql_init(&query);
         SQL(&query, "SELECT ");
@@ -87,7 +87,7 @@ static void hostile_constants_survive_the_old_string_syntax(void **state)
     (void)state;
     postgres_run(conn, "SET standard_conforming_strings = off; SET escape_string_warning = off");
     for (size_t i = 0; i < ARRAY_COUNT(hostile); i++) {
-        AUTO(sql) struct sql query;
+        AUTO(sql) struct sql query = {0};
         AUTO(sql_rows) struct sql_rows *rows = NULL;
         sql_init(&query);
         SQL(&query, "SELECT ");
@@ -105,7 +105,7 @@ static void hostile_names_become_names(void **state)
 
     (void)state;
     for (size_t i = 1; i < ARRAY_COUNT(hostile); i++) { /* the empty one is refused */
-        AUTO(sql) struct sql query;
+        AUTO(sql) struct sql query = {0};
         sql_init(&query);
         SQL(&query, "CREATE TEMPORARY TABLE ");
         sql_ident(&query, hostile[i]);
@@ -123,7 +123,7 @@ static void hostile_names_become_names(void **state)
 static void bytes_that_are_no_text_are_refused_by_the_server(void **state)
 {
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
 
@@ -150,7 +150,7 @@ static void a_query_is_one_statement(void **state)
 static void values_are_read_by_kind(void **state)
 {
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     struct call call = {0};
     struct err err = {0};
@@ -176,7 +176,7 @@ static void values_are_read_by_kind(void **state)
 static void affected_rows_are_counted(void **state)
 {
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     struct call call = {0};
     struct err err = {0};
@@ -239,7 +239,7 @@ static void too_many_bytes_are_stopped(void **state)
 static void a_statement_that_could_not_be_built_is_not_sent(void **state)
 {
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
 
@@ -261,7 +261,7 @@ struct stopper {
 
 static bool is_running(struct sql_conn *conn, const char *application)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     struct call call = {0};
     struct err err = {0};
@@ -411,7 +411,7 @@ static void *end_session(void *argument)
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
     struct call call = {0};
     struct err err = {0};
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     sql_init(&query);
     SQL(&query, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ");
     sql_param(&query, stopper->application);
@@ -442,7 +442,7 @@ static void *kill_session(void *argument)
 {
     struct stopper *stopper = argument;
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     struct call call = {0};
     struct err err = {0};
@@ -538,7 +538,7 @@ static void a_failed_transaction_cannot_be_committed(void **state)
 static void a_script_is_all_or_nothing(void **state)
 {
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
 
@@ -594,7 +594,7 @@ static void a_verifier_lets_its_password_in(void **state)
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
     AUTO(secret) struct secret password = {0};
     AUTO(secret) struct secret verifier = {0};
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(buf) struct buf more = BUF(1000);
     struct call call = {0};
     struct err err = {0};

@@ -37,7 +37,7 @@ static void watch_for(const char *text)
 
 static void an_empty_secret_answers(void **state)
 {
-    AUTO(secret) struct secret a;
+    AUTO(secret) struct secret a = {0};
     AUTO(secret) struct secret b = {0};
     (void)state;
 

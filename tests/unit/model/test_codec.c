@@ -70,7 +70,7 @@ static void tenant_is_read_whole(void **state)
 {
     (void)state;
     AUTO(free) char *json = read_data("tenant_acme.json");
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct tenant tenant;
     struct err err = {0};
     arena_init(&arena, 0);
@@ -82,7 +82,7 @@ static void record_holds_the_same_tenant_in_half_a_kilobyte(void **state)
 {
     (void)state;
     AUTO(free) char *json = read_data("tenant_acme.json");
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     arena_init(&arena, 0);
     struct cache *cache = cache_new(&tenant_codec);
     struct watch_handler handler = cache_watch_handler(cache);
@@ -111,7 +111,7 @@ static void values_of_another_type_count_as_absent(void **state)
         "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\"},\"spec\":null,\"status\":\"x\"}",
     };
     for (size_t i = 0; i < ARRAY_COUNT(odd); i++) {
-        AUTO(arena) struct arena arena;
+        AUTO(arena) struct arena arena = {0};
         struct tenant tenant;
         struct err err = {0};
         arena_init(&arena, 0);
@@ -132,7 +132,7 @@ static void what_is_no_object_is_refused(void **state)
         "{",  "{\"metadata\":{\"name\":\"a\"}}",
         "{}", "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\"},\"spec\":{]}"};
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
-        AUTO(arena) struct arena arena;
+        AUTO(arena) struct arena arena = {0};
         struct tenant tenant;
         struct err err = {0};
         arena_init(&arena, 0);
@@ -144,7 +144,7 @@ static void what_is_no_object_is_refused(void **state)
 static void server_and_tier_have_their_defaults(void **state)
 {
     (void)state;
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct database_server server;
     struct tier tier;
     struct err err = {0};

@@ -7,7 +7,7 @@
 static void names_follow_the_contract(void **state)
 {
     (void)state;
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     arena_init(&arena, 0);
     CHECK_TEXT(name_database(&arena, "acme-corp"), "tenant_acme_corp");
     CHECK_TEXT(name_role(&arena, "acme-corp", "owner"), "tenant_acme_corp.owner");
@@ -19,7 +19,7 @@ static void names_follow_the_contract(void **state)
 static void longest_names_fit_postgresql(void **state)
 {
     (void)state;
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     char subdomain[NAME_SUBDOMAIN_BYTES + 1];
     struct err err = {0};
     arena_init(&arena, 0);

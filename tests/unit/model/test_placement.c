@@ -30,7 +30,7 @@ static const char *const three[] = {
 static void emptiest_matching_server_wins(void **state)
 {
     (void)state;
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     const struct text_pair east[] = {{"zone", "east"}};
     const struct tier tier = {.name = "free", .placement_labels = east, .placement_label_count = 1};
     const struct server_load loads[] = {{"a", 1}, {"b", 4}};
@@ -51,7 +51,7 @@ static void emptiest_matching_server_wins(void **state)
 static void nobody_is_explained(void **state)
 {
     (void)state;
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     const char *const west_values[] = {"west"};
     const struct label_requirement west[] = {{"zone", "In", west_values, 1}};
     const struct tier tier = {.name = "free", .placement = west, .placement_count = 1};
