@@ -19,6 +19,7 @@
 #include "controller/base/log.h"
 #include "controller/base/map.h"
 #include "controller/base/metrics.h"
+#include "controller/base/thread.h"
 #include "controller/kube/event_internal.h"
 
 enum {
@@ -359,11 +360,9 @@ int event_recorder_new(struct kube_client *client, const struct fence *fence,
     pthread_condattr_destroy(&monotonic);
     metrics_register(&dropped);
     metrics_register(&writes);
-    int failure = pthread_create(&recorder->thread, NULL, run, recorder);
-    if (failure != 0) {
+    if (!thread_try_start(&recorder->thread, "events", run, recorder)) {
         destroy(recorder);
-        return err_set(err, ERR_RETRY, "NoThread", "cannot start the event recorder: %s",
-                       errno_text(failure));
+        return err_set(err, ERR_RETRY, "OutOfResources", "cannot start the event recorder");
     }
     *ret = recorder;
     return 0;

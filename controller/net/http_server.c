@@ -12,13 +12,13 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "controller/base/str.h"
+#include "controller/base/thread.h"
 
 enum {
     CONNECTIONS_MAX = 64,
@@ -212,7 +212,6 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 static void *server_main(void *context)
 {
     struct http_server *server = context;
-    (void)pthread_setname_np(pthread_self(), "http-server");
     while (!atomic_load(&server->stopping) && lws_service(server->context, 0) >= 0) {
     }
     return NULL;
@@ -347,15 +346,8 @@ static int start_service(struct http_server *server, struct err *err)
 
 static int start_thread(struct http_server *server, struct err *err)
 {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int failure = pthread_create(&server->thread, NULL, server_main, server);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure != 0) {
-        return err_set(err, ERR_RETRY, "OutOfResources", "cannot start a thread: %s",
-                       errno_text(failure));
+    if (!thread_try_start(&server->thread, "http-server", server_main, server)) {
+        return err_set(err, ERR_RETRY, "OutOfResources", "cannot start a thread");
     }
     return 0;
 }

@@ -12,12 +12,12 @@
 #include "controller/net/http_internal.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "controller/base/clock.h"
+#include "controller/base/thread.h"
 
 enum {
     EVENTS_AT_ONCE = 32,
@@ -356,9 +356,6 @@ static void serve_sockets(struct http_client *client)
 static void *transport_main(void *context)
 {
     struct http_client *client = context;
-    char name[THREAD_NAME_BYTES];
-    snprintf(name, sizeof(name), "http-%s", client->name);
-    (void)pthread_setname_np(pthread_self(), name);
 
     while (take_orders(client)) {
         run_timers(client);
@@ -389,16 +386,10 @@ int transport_start(struct http_client *client, struct err *err)
     if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, client->wake_fd, &event) != 0) {
         return err_set(err, ERR_RETRY, "OutOfResources", "epoll: %s", errno_text(errno));
     }
-    /* Signals are for the thread that waits for them. */
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int failure = pthread_create(&client->thread, NULL, transport_main, client);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure != 0) {
-        return err_set(err, ERR_RETRY, "OutOfResources", "cannot start a thread: %s",
-                       errno_text(failure));
+    char name[THREAD_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "http-%s", client->name);
+    if (!thread_try_start(&client->thread, name, transport_main, client)) {
+        return err_set(err, ERR_RETRY, "OutOfResources", "cannot start a thread");
     }
     return 0;
 }

@@ -13,7 +13,7 @@
 #include "controller/base/metrics.h"
 #include "controller/runtime/failing_keys.h"
 #include "controller/runtime/hot_keys.h"
-#include "controller/runtime/thread.h"
+#include "controller/base/thread.h"
 
 enum {
     TIMEOUT_DEFAULT_MS = 120000,

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "controller/runtime/thread.h"
+#include "controller/base/thread.h"
 
 struct hand {
     struct crew *crew;

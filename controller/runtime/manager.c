@@ -31,7 +31,7 @@
 #include "controller/base/log.h"
 #include "controller/runtime/manager_internal.h"
 #include "controller/runtime/process_metrics.h"
-#include "controller/runtime/thread.h"
+#include "controller/base/thread.h"
 
 enum {
     SYNC_TIMEOUT_MS = 120000,

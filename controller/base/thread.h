@@ -1,6 +1,6 @@
 /* Threads as this program wants them: named, signals blocked, small stacks. */
-#ifndef TENANTRY_RUNTIME_THREAD_H
-#define TENANTRY_RUNTIME_THREAD_H
+#ifndef TENANTRY_BASE_THREAD_H
+#define TENANTRY_BASE_THREAD_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* 256 KiB of stack are plenty for what runs here (TLS handshakes, libpq, a few `struct err` of 1.1
  * KiB) and keep a program of fifty threads small, though only touched pages count. Sanitizers widen
  * every frame, so they get more. */
-#include "controller/runtime/thread.h"
+#include "controller/base/thread.h"
 
 #include <signal.h>
 #include <stdio.h>
