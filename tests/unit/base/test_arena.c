@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdalign.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,6 +119,37 @@ static void texts_are_copied(void **state)
     CHECK_INT(strlen(wide), 100000);
 }
 
+/* Into an empty arena, into one with blocks, and from an empty one: all stays readable, and the
+ * child starts again. */
+static void absorbing_takes_over_what_the_child_holds(void **state)
+{
+    AUTO(arena) struct arena arena = {0};
+    (void)state;
+
+    for (int round = 0; round < 3; round++) {
+        AUTO(arena) struct arena child = {0};
+        const char *texts[500];
+        size_t before = arena.used_bytes;
+        for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+            texts[i] = arena_printf(&child, "%d/%zu", round, i);
+        }
+        memset(arena_alloc(&child, 100000), 'x', 100000);
+        size_t used = child.used_bytes;
+        arena_absorb(&arena, &child);
+        CHECK_INT(arena.used_bytes, before + used);
+        CHECK_INT(child.used_bytes, 0);
+        arena_absorb(&arena, &child); /* of nothing */
+        CHECK_INT(arena.used_bytes, before + used);
+        arena_strdup(&child, "again");
+        arena_release(&child);
+        for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+            char expected[32];
+            (void)snprintf(expected, sizeof(expected), "%d/%zu", round, i);
+            CHECK_TEXT(texts[i], expected);
+        }
+    }
+}
+
 static void arrays_and_objects_have_their_type(void **state)
 {
     AUTO(arena) struct arena arena = {0};
@@ -212,6 +244,7 @@ int main(void)
         cmocka_unit_test(clear_starts_again_zeroed_and_keeps_one_block),
         cmocka_unit_test(clear_gives_a_huge_block_back),
         cmocka_unit_test(texts_are_copied),
+        cmocka_unit_test(absorbing_takes_over_what_the_child_holds),
         cmocka_unit_test(arrays_and_objects_have_their_type),
         cmocka_unit_test(the_limit_and_overflows_abort),
     };
