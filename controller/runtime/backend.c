@@ -145,15 +145,27 @@ static void sleep_drop(struct backend *backend, struct sleeper *sleeper)
     free(sleeper);
 }
 
-/* The key got what it wanted: nobody need wake it. */
-static void sleep_forget(struct backend *backend, const struct reconcile *rc)
+static struct sleeper *sleeper_of(const struct backend *backend, const struct reconcile *rc)
 {
     if (backend->sleepers.count == 0 || !rc->queue || !rc->key) {
-        return;
+        return NULL;
     }
     AUTO(free) char *id = make_id(rc);
-    struct sleeper *sleeper = key_table_get(&backend->sleepers, str_from(id));
-    if (sleeper) {
+    return key_table_get(&backend->sleepers, str_from(id));
+}
+
+/* The key may try. A probe stays remembered, behind the others, since it may be in vain; else
+ * nobody need wake the key any more. */
+static void sleeper_enters(struct backend *backend, const struct reconcile *rc)
+{
+    struct sleeper *sleeper = sleeper_of(backend, rc);
+    if (!sleeper) {
+        return;
+    }
+    if (backend->probing) {
+        sleeper_unlink(backend, sleeper);
+        sleeper_append(backend, sleeper);
+    } else {
         sleep_drop(backend, sleeper);
     }
 }
@@ -317,9 +329,7 @@ static int enter_locked(struct backend *backend, struct reconcile *rc, struct er
                !wait_for_slot(backend, &rc->call)) {
         return call_check(&rc->call, err) < 0 ? -1 : refuse_busy(backend, rc, err);
     }
-    if (!backend->probing) {
-        sleep_forget(backend, rc);
-    }
+    sleeper_enters(backend, rc);
     return 0;
 }
 

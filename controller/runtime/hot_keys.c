@@ -16,18 +16,31 @@ void hot_keys_release(struct hot_keys *keys)
     pthread_mutex_destroy(&keys->lock);
 }
 
-static bool note(struct hot_key *slot, uint64_t hash, bool failed, int64_t now_ms)
-{
-    bool expired = now_ms - slot->begun_ms > HOT_KEYS_WINDOW_MS;
+enum { SET_SLOTS = 8 }; /* where a key may stand, from its hash on */
 
-    if (slot->hash != hash) {
-        /* Whoever counts there keeps the place as long as its window lasts; a warning's minute is
-         * not worth keeping another key out. */
-        if (slot->hash != 0 && !expired) {
-            return false;
+/* The key's slot: its own, else the one that is missed least, which the key then takes. */
+static struct hot_key *slot_of(struct hot_keys *keys, uint64_t hash, int64_t now_ms)
+{
+    struct hot_key *set = &keys->slots[hash % (HOT_KEYS_SLOTS / SET_SLOTS) * SET_SLOTS];
+    struct hot_key *coldest = &set[0];
+    for (struct hot_key *slot = set; slot < set + SET_SLOTS; slot++) {
+        if (slot->hash == hash) {
+            return slot;
         }
-        *slot = (struct hot_key){.hash = hash, .begun_ms = now_ms};
-    } else if (expired || failed) {
+        if (now_ms - slot->begun_ms > HOT_KEYS_WINDOW_MS) {
+            slot->count = 0;
+        }
+        if (slot->count < coldest->count) {
+            coldest = slot;
+        }
+    }
+    *coldest = (struct hot_key){.hash = hash, .begun_ms = now_ms};
+    return coldest;
+}
+
+static bool note(struct hot_key *slot, bool failed, int64_t now_ms)
+{
+    if (failed || now_ms - slot->begun_ms > HOT_KEYS_WINDOW_MS) {
         slot->begun_ms = now_ms;
         slot->count = 0;
     }
@@ -48,7 +61,7 @@ bool hot_keys_note(struct hot_keys *keys, const char *key, bool failed, int64_t 
     uint64_t hash = hash_table64(str_from(key));
     hash = hash ? hash : 1;
     pthread_mutex_lock(&keys->lock);
-    bool warn = note(&keys->slots[hash % HOT_KEYS_SLOTS], hash, failed, now_ms);
+    bool warn = note(slot_of(keys, hash, now_ms), failed, now_ms);
     pthread_mutex_unlock(&keys->lock);
     return warn;
 }
