@@ -11,9 +11,9 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/metrics.h"
+#include "controller/base/thread.h"
 #include "controller/runtime/failing_keys.h"
 #include "controller/runtime/hot_keys.h"
-#include "controller/base/thread.h"
 
 enum {
     TIMEOUT_DEFAULT_MS = 120000,

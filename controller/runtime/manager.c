@@ -29,9 +29,9 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/log.h"
+#include "controller/base/thread.h"
 #include "controller/runtime/manager_internal.h"
 #include "controller/runtime/process_metrics.h"
-#include "controller/base/thread.h"
 
 enum {
     SYNC_TIMEOUT_MS = 120000,
