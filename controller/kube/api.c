@@ -96,7 +96,7 @@ static int perform(struct kube_client *client, const struct call *call, const st
 int kube_get(struct kube_client *client, const struct call *call, const struct kube_ref *ref,
              struct buf *ret_body, struct err *err)
 {
-    struct api_request request = {.method = "GET", .ret_body = ret_body};
+    struct api_request request = {.method = "GET", .is_repeatable = true, .ret_body = ret_body};
     return perform(client, call, ref, "", &request, err);
 }
 
@@ -104,8 +104,11 @@ int kube_get_path(struct kube_client *client, const struct call *call, const cha
                   struct buf *ret_body, struct err *err)
 {
     /* These pages are text for people, or JSON where the server has nothing else. */
-    const struct api_request request = {
-        .method = "GET", .path = path, .accept = "application/json, */*", .ret_body = ret_body};
+    const struct api_request request = {.method = "GET",
+                                        .path = path,
+                                        .accept = "application/json, */*",
+                                        .is_repeatable = true,
+                                        .ret_body = ret_body};
     if (path[0] != '/') {
         return err_set(err, ERR_TERMINAL, "InvalidName", "\"%.300s\" is no path", path);
     }
@@ -184,8 +187,10 @@ int kube_apply(struct kube_client *client, const struct call *call, const struct
                const char *manager, struct str json, struct buf *ret_body, struct err *err)
 {
     /* JSON is YAML, and the server takes it under this type. */
-    struct api_request request = {
-        .content_type = "application/apply-patch+yaml", .body = json, .ret_body = ret_body};
+    struct api_request request = {.content_type = "application/apply-patch+yaml",
+                                  .body = json,
+                                  .is_repeatable = true,
+                                  .ret_body = ret_body};
     return send_patch(client, call, ref, manager, true, &request, err);
 }
 
@@ -198,6 +203,7 @@ int kube_patch(struct kube_client *client, const struct call *call, const struct
                                                       : "application/merge-patch+json",
                                   .body = json,
                                   .is_json_patch = type == KUBE_PATCH_JSON,
+                                  .is_repeatable = type == KUBE_PATCH_MERGE,
                                   .ret_body = ret_body};
     return send_patch(client, call, ref, manager, false, &request, err);
 }
@@ -238,7 +244,8 @@ int kube_delete(struct kube_client *client, const struct call *call, const struc
     struct api_request request = {.method = "DELETE",
                                   .content_type = "application/json",
                                   .body = buf_str(&options),
-                                  .is_write = true};
+                                  .is_write = true,
+                                  .is_repeatable = uid != NULL};
     if (perform(client, call, ref, "", &request, err) == 0 ||
         (err->cls == ERR_NOT_FOUND && err_has_reason(err, "NotFound"))) {
         return 0;

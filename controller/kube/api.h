@@ -4,9 +4,10 @@
  * which every write checks. Answers are kept as bytes; whoever wants a tree parses it with js.h.
  *
  * Repeated in place, for as long as the call's deadline leaves room: 429 and 5xx that say
- * Retry-After, at most 10 times; a read whose connection was lost, at most 3 times; a 401, once,
- * with new credentials. A write is never repeated when its fate is unknown, and a stream only after
- * a 401.
+ * Retry-After, at most 10 times; a 401, once, with new credentials; and when the connection was
+ * lost (a restarted server, a GOAWAY), at most 3 times, what does no harm twice: reads, applies,
+ * merge patches, deletions by uid. Of other writes whose fate is unknown the caller has to find
+ * out, and streams are repeated only after a 401.
  *
  * Errors by class and reason, the message being the server's Status message cut to fit, the code
  * the HTTP status, retry_after_ms what the server asked for: NOT_FOUND/NotFound           404, the

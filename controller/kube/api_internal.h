@@ -15,6 +15,7 @@ struct api_request {
     http_data_fn on_data; /* not NULL: a stream */
     void *on_data_context;
     bool is_write;
+    bool is_repeatable; /* also when nobody knows whether it took effect */
     bool is_json_patch;
     struct buf *ret_body; /* NULL: dropped */
 };

@@ -12,8 +12,8 @@
 
 enum {
     ASKED_RETRIES_MAX = 10,
-    LOST_READ_RETRIES_MAX = 3,
-    LOST_READ_PAUSE_MS = 50, /* doubling, half of it random */
+    LOST_RETRIES_MAX = 3,
+    LOST_PAUSE_MS = 50, /* doubling, half of it random */
     ERROR_MAX_BYTES = 64 * 1024,
     DROPPED_MAX_BYTES = 8 * 1024 * 1024,
 };
@@ -289,11 +289,11 @@ static bool retry_lost(struct exchange *exchange, struct err *err)
     if (err_has_reason(err, "TLSVerificationFailed")) {
         err_reclass(err, ERR_RETRY, "TLSVerificationFailed");
     }
-    if (exchange->request->is_write || exchange->request->on_data ||
-        !err_has_reason(err, "ConnectionLost") || exchange->lost_retries >= LOST_READ_RETRIES_MAX) {
+    if (!exchange->request->is_repeatable || !err_has_reason(err, "ConnectionLost") ||
+        exchange->lost_retries >= LOST_RETRIES_MAX) {
         return false;
     }
-    int64_t pause_ms = (int64_t)LOST_READ_PAUSE_MS << exchange->lost_retries;
+    int64_t pause_ms = (int64_t)LOST_PAUSE_MS << exchange->lost_retries;
     exchange->lost_retries++;
     return pause_for(exchange, pause_ms / 2 + clock_jitter_ms(pause_ms / 2));
 }

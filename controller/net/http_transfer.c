@@ -528,6 +528,10 @@ static int set_curl_error(const struct transfer *transfer, CURLcode code, struct
     case CURLE_PROXY:
     case CURLE_OPERATION_TIMEDOUT: /* of connecting: the other timeouts are not curl's */
         return err_set(err, ERR_RETRY, "ConnectionFailed", "cannot connect: %s", text);
+    case CURLE_ABORTED_BY_CALLBACK: /* of ours, before_sending */
+        return err_set(err, ERR_RETRY, "ConnectionLost",
+                       "the connection broke before an answer came, so that nobody knows whether "
+                       "the request took effect");
     default:
         /* Before anything was sent it is a connection that could not be made, by whatever name
          * (a handshake that breaks off is a receive error, a proxy's refusal as well). */
