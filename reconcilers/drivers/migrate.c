@@ -74,7 +74,9 @@ static int table_exists(struct sql_conn *conn, const struct call *call, bool *re
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT to_regclass('public.schema_migrations') IS NOT NULL");
+    /* By a scan, not to_regclass(), which may still believe what it saw before the lock. */
+    SQL(&query, "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'schema_migrations' "
+                "AND relnamespace = 'public'::regnamespace)");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }

@@ -119,6 +119,11 @@ static void request_cancel(struct sql_conn *conn)
     PQfreeCancel(cancel);
 }
 
+static bool is_copy(ExecStatusType status)
+{
+    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
 /* Cancel, and wait a little for the statement's end, so that whoever tries again does not meet the
  * old one. True when the server has ended it. */
 static bool abandon(struct sql_conn *conn, int64_t patience_ms)
@@ -133,7 +138,11 @@ static bool abandon(struct sql_conn *conn, int64_t patience_ms)
             if (!result) {
                 return PQstatus(conn->pg) == CONNECTION_OK;
             }
+            bool copying = is_copy(PQresultStatus(result));
             PQclear(result);
+            if (copying) { /* libpq gives this result again and again */
+                return false;
+            }
         }
         if (sql_wait_fd(PQsocket(conn->pg), POLLIN, NULL, until_ms, NULL) != SQL_WAIT_READY ||
             !PQconsumeInput(conn->pg)) {
@@ -277,8 +286,9 @@ static int wait_readable(struct sql_conn *conn, const struct call *call, int64_t
 
     for (;;) {
         int unsent = PQflush(conn->pg);
-        if (unsent < 0) {
-            return sql_err_lost(err);
+        if (unsent < 0) { /* the server may have said why before it closed the connection */
+            (void)PQconsumeInput(conn->pg);
+            return PQisBusy(conn->pg) ? sql_err_lost(err) : 0;
         }
         if (unsent == 0 && !PQisBusy(conn->pg)) {
             return 0;

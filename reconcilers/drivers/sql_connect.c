@@ -238,6 +238,23 @@ static int try_routes(struct settings *settings, const struct routes *routes,
     return -1;
 }
 
+/* Each attempt knows one server only, so what compares servers is ours to do. */
+static int try_in_passes(struct settings *settings, const struct routes *routes,
+                         const struct call *call, int64_t until_ms, PGconn **ret, struct err *err)
+{
+    if (text_equal(get(settings, "target_session_attrs"), "prefer-standby")) {
+        put(settings, "target_session_attrs", "standby");
+        if (try_routes(settings, routes, call, until_ms, ret, err) == 0) {
+            return 0;
+        }
+        if (!may_try_next(err)) {
+            return -1;
+        }
+        put(settings, "target_session_attrs", "any");
+    }
+    return try_routes(settings, routes, call, until_ms, ret, err);
+}
+
 static int connect_settings(struct settings *settings, const struct call *call, PGconn **ret,
                             struct err *err)
 {
@@ -252,18 +269,8 @@ static int connect_settings(struct settings *settings, const struct call *call, 
     int64_t until_ms = sql_until_ms(call, limit_ms);
     arena_init(&routes.arena, 0);
     int result = find_routes(&routes, settings, call, until_ms, err);
-    if (result == 0 && text_equal(get(settings, "target_session_attrs"), "prefer-standby")) {
-        /* Each attempt knows one server only, so the second pass is ours to make. */
-        put(settings, "target_session_attrs", "standby");
-        result = try_routes(settings, &routes, call, until_ms, ret, err);
-        put(settings, "target_session_attrs", "any");
-        if (result == 0 || !may_try_next(err)) {
-            arena_release(&routes.arena);
-            return result;
-        }
-    }
     if (result == 0) {
-        result = try_routes(settings, &routes, call, until_ms, ret, err);
+        result = try_in_passes(settings, &routes, call, until_ms, ret, err);
     }
     arena_release(&routes.arena);
     return result;

@@ -1,6 +1,6 @@
 /* A few connections to one database, shared by threads. Broken ones and those left in a transaction
- * are closed on return; one idle for 60 s is closed; one that served 1,000 borrows is replaced,
- * since a backend's caches only grow. Thread-safe. */
+ * are closed on return; those idle for 60 s are closed when the pool is next used; one that served
+ * 1,000 borrows is replaced, since a backend's caches only grow. Thread-safe. */
 #ifndef TENANTRY_DRIVERS_SQL_POOL_H
 #define TENANTRY_DRIVERS_SQL_POOL_H
 

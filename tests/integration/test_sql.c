@@ -303,7 +303,7 @@ static void a_cancel_ends_the_statement_on_both_sides(void **state)
     pthread_join(thread, NULL);
     CHECK(ended_ms - stopper.triggered_ms < AT_ONCE_MS);
     CHECK(!sql_is_healthy(conn));
-    postgres_wait("SELECT count(*) = 0 FROM pg_stat_activity WHERE state = 'active' "
+    postgres_wait("SELECT 1 - count(*) FROM pg_stat_activity WHERE state = 'active' "
                   "AND application_name = 'canceled'");
     cancel_free(stopper.cancel);
 }
@@ -320,7 +320,7 @@ static void a_deadline_ends_the_statement_on_both_sides(void **state)
                 "StatementTimeout");
     CHECK(clock_monotonic_ms() - start_ms >= 200);
     CHECK(clock_monotonic_ms() - start_ms < 200 + AT_ONCE_MS);
-    postgres_wait("SELECT count(*) = 0 FROM pg_stat_activity WHERE state = 'active' "
+    postgres_wait("SELECT 1 - count(*) FROM pg_stat_activity WHERE state = 'active' "
                   "AND application_name = 'late'");
 }
 
@@ -379,7 +379,7 @@ static void a_fence_stops_writes_and_no_reads(void **state)
     (void)state;
     fence_close(&fence);
     int64_t xid = postgres_next_xid();
-    CHECK_FAILS(exec_text(conn, &call, "CREATE TABLE fenced ()", &err), &err, ERR_CANCELED,
+    CHECK_FAILS(exec_text(conn, &call, "CREATE TABLE public.fenced ()", &err), &err, ERR_CANCELED,
                 "LeadershipLost");
     CHECK(postgres_next_xid() == xid);
     CHECK_OK(run_text(conn, &call, "SELECT 1", &err), &err);
@@ -395,7 +395,7 @@ static void a_fence_stops_a_commit(void **state)
     (void)state;
     fence_open_until(&fence, INT64_MAX);
     CHECK_OK(sql_begin(conn, &call, &err), &err);
-    CHECK_OK(exec_text(conn, &call, "CREATE TABLE fenced ()", &err), &err);
+    CHECK_OK(exec_text(conn, &call, "CREATE TABLE public.fenced ()", &err), &err);
     fence_close(&fence);
     CHECK_FAILS(sql_commit(conn, &call, &err), &err, ERR_CANCELED, "LeadershipLost");
     sql_rollback(conn);
@@ -498,7 +498,7 @@ static void a_read_only_database_is_told(void **state)
     struct err err = {0};
 
     (void)state;
-    CHECK_FAILS(exec_text(conn, &call, "CREATE TABLE t ()", &err), &err, ERR_RETRY,
+    CHECK_FAILS(exec_text(conn, &call, "CREATE TABLE public.t ()", &err), &err, ERR_RETRY,
                 "DatabaseReadOnly");
     CHECK_TEXT(err.code, "25006");
 }
@@ -514,7 +514,7 @@ static void a_transaction_is_undone_by_rollback(void **state)
     (void)state;
     CHECK_OK(sql_begin(conn, &call, &err), &err);
     CHECK(!sql_is_healthy(conn));
-    CHECK_OK(exec_text(conn, &call, "CREATE TABLE undone ()", &err), &err);
+    CHECK_OK(exec_text(conn, &call, "CREATE TABLE public.undone ()", &err), &err);
     sql_rollback(conn);
     sql_rollback(conn); /* nothing to do */
     CHECK(sql_is_healthy(conn));
@@ -544,7 +544,7 @@ static void a_script_is_all_or_nothing(void **state)
 
     (void)state;
     sql_init(&query);
-    SQL(&query, "CREATE TABLE half (); SELECT 'a', 'b'; SELECT 1; SELECT 1/0; SELECT 2");
+    SQL(&query, "CREATE TABLE public.half (); SELECT 'a', 'b'; SELECT 1; SELECT 1/0; SELECT 2");
     CHECK_FAILS(sql_script(conn, &call, &query, &err), &err, ERR_RETRY, "SQLError");
     CHECK_TEXT(err.code, "22012");
     CHECK(sql_is_healthy(conn));
