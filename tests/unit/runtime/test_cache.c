@@ -328,7 +328,7 @@ static void a_hundred_that_vanished_unseen_are_reported(void **state)
     fixture_init(&fixture);
     view_begin(&fixture);
     for (int i = 0; i < 100; i++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof(name), "t%d", i);
         view_object(&fixture, name, "5", "x");
     }
@@ -630,7 +630,7 @@ static void a_record_costs_little_beside_its_content(void **state)
     text[100] = '\0';
     view_begin(&fixture);
     for (int i = 0; i < COUNT; i++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof(name), "t%07d", i); /* 8 */
         view_object(&fixture, name, "12345", text);     /* 5 + 100 */
     }
@@ -678,7 +678,7 @@ static void *read_all(void *context)
     struct readers *readers = context;
     while (!atomic_load(&readers->stop)) {
         for (int i = 0; i < 20; i++) {
-            char name[16];
+            char name[32];
             (void)snprintf(name, sizeof(name), "t%d", i);
             AUTO(record) const struct record *record = cache_get(readers->fixture->cache, name);
             if (record) {
@@ -695,8 +695,8 @@ static void *write_some(void *context)
 {
     struct readers *readers = context;
     for (int version = 1000000; !atomic_load(&readers->stop); version += 7) {
-        char name[16];
-        char number[16];
+        char name[32];
+        char number[32];
         char text[65];
         (void)snprintf(name, sizeof(name), "t%d", version % 20);
         (void)snprintf(number, sizeof(number), "%d", version);
@@ -709,13 +709,13 @@ static void *write_some(void *context)
 
 static void feed_one_round(struct fixture *fixture, int round)
 {
-    char number[16];
+    char number[32];
     char text[65];
     memset(text, 'a' + round % 20, 64);
     text[64] = '\0';
     view_begin(fixture);
     for (int i = 0; i < 20; i++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof(name), "t%d", i);
         (void)snprintf(number, sizeof(number), "%d", round * 100 + i + 1);
         if ((i + round) % 5 != 0) {
@@ -725,7 +725,7 @@ static void feed_one_round(struct fixture *fixture, int round)
     (void)snprintf(number, sizeof(number), "%d", round * 100 + 50);
     view_end(fixture, number);
     for (int i = 0; i < 20; i += 3) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof(name), "t%d", i);
         (void)snprintf(number, sizeof(number), "%d", round * 100 + 60 + i);
         event(fixture, i % 2 ? WATCH_DELETED : WATCH_MODIFIED, name, number, text);

@@ -59,17 +59,14 @@ static struct controller *new_controller(const char *name, int workers, struct s
     return controller_new(&config);
 }
 
+/* -1 when there is no such series (yet). */
 static double value_of(const char *series)
 {
     AUTO(buf) struct buf page = BUF(4 << 20);
     CHECK(metrics_render(&page));
     AUTO(free) char *start = xasprintf("\n%s ", series);
     const char *at = strstr(buf_text(&page), start);
-    if (!at) {
-        fail_msg("no series %s", series);
-        return 0;
-    }
-    return strtod(at + strlen(start), NULL);
+    return at ? strtod(at + strlen(start), NULL) : -1;
 }
 
 static double total(const char *name, const char *result)
@@ -181,7 +178,7 @@ static void as_many_run_at_once_as_there_are_workers(void **state)
     struct script script = {.answer = hold, .hold = true};
     struct controller *controller = new_controller("width", 3, &script);
     for (int i = 0; i < 10; i++) {
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof(key), "k%d", i);
         queue_add(controller_queue(controller), key, QUEUE_NORMAL);
     }

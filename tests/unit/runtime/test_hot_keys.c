@@ -64,7 +64,7 @@ static void a_hot_key_is_found_among_many_others(void **state)
     int warned = 0;
     for (int round = 0; round < 60; round++) {
         for (int i = 0; i < 300; i++) {
-            char key[16];
+            char key[32];
             (void)snprintf(key, sizeof(key), "cold-%d", i);
             CHECK(!hot_keys_note(&keys, key, false, 1000 + round * 1000));
         }

@@ -9,7 +9,7 @@
 
 struct item {
     int value;
-    char key[16];
+    char key[32];
 };
 
 static struct str key_of(const void *item)
@@ -69,7 +69,7 @@ static void it_agrees_with_a_map_through_random_operations(void **state)
         int number = (int)((random >> 8) % NUMBERS);
         /* Phases of growth and of shrinking, so that both kinds of resizing happen. */
         bool puts = (random >> 24) % 10 < (round / 20000 % 2 ? 2U : 8U);
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof(key), "k%d", number);
         if (puts) {
             struct item *item = new_item(number, round);
@@ -110,7 +110,7 @@ static void memory_shrinks_with_the_content(void **state)
     size_t full_bytes = key_table_bytes(&table);
     CHECK(full_bytes <= 10000 * 8 * 3); /* at least a third full after doubling */
     for (int i = 0; i < 10000; i++) {
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof(key), "k%d", i);
         free(key_table_remove(&table, str_from(key)));
     }

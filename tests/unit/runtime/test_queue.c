@@ -392,7 +392,7 @@ static void *produce(void *context)
     uint32_t random = (uint32_t)(uintptr_t)&random | 1U;
     for (int round = 0; round < crowd->producer_rounds; round++) {
         int i = (int)(next_random(&random) % (uint32_t)crowd->key_count);
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof(key), "k%d", i);
         atomic_fetch_add(&crowd->wanted[i], 1);
         enum queue_priority priority =
@@ -576,7 +576,7 @@ static void the_debug_page_tells_each_state(void **state)
     queue_add(queue, "ready \"quoted\"", QUEUE_LOW);
     queue_add_after(queue, "delayed", 3600000, QUEUE_NORMAL);
     for (int i = 0; i < 200; i++) {
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof(key), "more-%d", i);
         queue_add_after(queue, key, 7200000, QUEUE_NORMAL);
     }
