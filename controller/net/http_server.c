@@ -103,8 +103,7 @@ static int begin_answer(struct http_server *server, struct lws *wsi, struct sess
     buf_init(&session->page, PAGE_MAX_BYTES);
     session->sent = 0;
     if (!get && !head) {
-        status = HTTP_STATUS_METHOD_NOT_ALLOWED;
-        buf_append_text(&session->page, "only GET and HEAD are served here\n");
+        status = HTTP_STATUS_METHOD_NOT_ALLOWED; /* without a page, and the body is not awaited */
     } else if (!page) {
         status = HTTP_STATUS_NOT_FOUND;
         buf_append_text(&session->page, "there is no such page\n");
@@ -117,6 +116,9 @@ static int begin_answer(struct http_server *server, struct lws *wsi, struct sess
         buf_append_text(&session->page, "the page is too large\n");
     }
     if (write_headers(wsi, status, content_type, session->page.len) != 0) {
+        return -1;
+    }
+    if (status == HTTP_STATUS_METHOD_NOT_ALLOWED) {
         return -1;
     }
     if (head || session->page.len == 0) {

@@ -1,1 +1,3 @@
-tenantry_test(test_net_http_client unit net/test_http_client.c tenantry_net tenantry_test_support)
+foreach(module http_client http_server http_tls)
+  tenantry_test(test_net_${module} unit net/test_${module}.c tenantry_net tenantry_test_support)
+endforeach()
