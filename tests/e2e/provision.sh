@@ -132,6 +132,7 @@ check "its comment says whose it is" t "$(server "SELECT position('$id' IN d) > 
 check "its roles: login, and no right over the server" 'a=t app=f owner=f ro=f rw=f' \
     "$(server "SELECT string_agg(split_part(rolname, '.', 2) || '=' || left(rolcanlogin::text, 1), ' ' ORDER BY rolname) FROM pg_roles
         WHERE rolname LIKE 'tenant\\_acme.%' AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)")"
+# shellcheck disable=SC2016 # the dollars are of verifiers
 check "the password stands as a SCRAM verifier, and only the login has one" 'tenant_acme.a SCRAM-SHA-256$4096:' \
     "$(server "SELECT string_agg(rolname || ' ' || left(rolpassword, 19), ' ') FROM pg_authid WHERE rolname LIKE 'tenant\\_acme.%' AND rolpassword IS NOT NULL")"
 check "the login is a member of app and rw, by no path of owner" 't|t|f' \

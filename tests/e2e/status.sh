@@ -5,6 +5,7 @@ tenant st
 need within 60 "a tenant is Ready" ready st
 check "all conditions that there are" 'DatabaseReady=True OwnerReady=True QuotasReady=True Ready=True Registered=True SchemaReady=True Serving=True Suspended=False' \
     "$(of st '[.status.conditions[] | "\(.type)=\(.status)"] | sort | join(" ")')"
+# shellcheck disable=SC2016 # the dollars are jq's
 check "each is of this generation, with reason, time and message" '' "$(of st '.metadata.generation as $generation | .status.conditions[]
     | select(.observedGeneration != $generation or (.reason | test("^[A-Z][A-Za-z]+$") | not) or (.lastTransitionTime | fromdateiso8601 < 1) or .message == "") | .type')"
 check "kstatus calls it done" Current "$(verdict st)"

@@ -11,15 +11,20 @@ find_controller()
     [ -x "$CONTROLLER" ] || die "there is no $CONTROLLER; hack/build makes it, or TENANTRY_CONTROLLER names another"
 }
 
-# world_start RUN [no-fsync]: everything but the controller. Sets RUN, KUBECONFIG, AUDIT, METRICS, SERVER and REGISTRY: the
+# world_start RUN fsync|no-fsync [NAME=VALUE...]: everything but the controller, with these settings of PostgreSQL. Sets RUN, KUBECONFIG, AUDIT, METRICS, SERVER and REGISTRY: the
 # latter two are libpq URIs of the superuser, whose password is in PGPASSWORD.
 world_start()
 {
-    local -a quick=()
-    [ "${2:-}" != no-fsync ] || quick=(--no-fsync)
+    local -a quick=() settings=()
+    local setting
     RUN=$(absolute_folder "$1")
+    [ "$2" = fsync ] || quick=(--no-fsync)
+    shift 2
+    for setting in max_prepared_transactions=10 "$@"; do
+        settings+=(--set "$setting")
+    done
     "$ROOT/hack/controlplane/start" "$RUN" --audit --nodes 0 "${quick[@]}"
-    "$ROOT/hack/postgres/start" "$RUN" "${quick[@]}" --set max_prepared_transactions=10
+    "$ROOT/hack/postgres/start" "$RUN" "${quick[@]}" "${settings[@]}"
     "$ROOT/hack/postgres/bootstrap" "$RUN" >"$RUN/install.log"
     # shellcheck source=/dev/null
     source "$RUN/env"
