@@ -266,6 +266,16 @@ static void tell(const struct lease *lease, bool is_leading)
     }
 }
 
+/* err NULL: the try succeeded. */
+static void tell_trouble(const struct lease *lease, const struct err *err)
+{
+    if (lease->config.on_trouble) {
+        /* That another holds it, or was faster, is as it should be. */
+        bool is_trouble = err && err->cls != ERR_WAIT && err->cls != ERR_CONFLICT;
+        lease->config.on_trouble(lease->config.context, is_trouble ? err : NULL);
+    }
+}
+
 /* A request may take half of the renew deadline, so that a second one fits in; and never outlasts
  * the leadership that it is to prolong. */
 static struct call request_call(const struct lease *lease, const struct call *call)
@@ -290,7 +300,7 @@ static void log_trouble(const struct call *call, char reason[ERR_REASON_BYTES],
 
     if (!is_new) {
         log_debug(call->log, "lease not obtained", KV_ERR(err));
-    } else if (err->cls == ERR_WAIT) {
+    } else if (err->cls == ERR_WAIT || err->cls == ERR_CONFLICT) {
         log_info(call->log, "waiting for the lease", KV_ERR(err));
     } else {
         log_warn(call->log, "lease not obtained", KV_ERR(err));
@@ -308,12 +318,14 @@ static bool acquire(struct lease *lease, const struct call *call)
         struct call request = request_call(lease, call);
         struct err err = {0};
         if (attempt(lease, &request, &err) == 0) {
+            tell_trouble(lease, NULL);
             return true;
         }
         if (cancel_is_set(call->cancel)) {
             break;
         }
         log_trouble(call, trouble, &err);
+        tell_trouble(lease, &err);
         /* Up to 1.2 times the period, so that candidates do not march in step. */
         if (!cancel_sleep_ms(call->cancel, retry_ms + clock_jitter_ms(retry_ms / 5 + 1))) {
             break;
@@ -347,6 +359,7 @@ static int renew(struct lease *lease, const struct call *call, struct err *err)
         struct err failure = {0};
         if (attempt(lease, &request, &failure) == 0) {
             set_leading(lease, true);
+            tell_trouble(lease, NULL);
             trouble[0] = '\0';
             continue;
         }
@@ -358,6 +371,7 @@ static int renew(struct lease *lease, const struct call *call, struct err *err)
             return -1;
         }
         log_trouble(call, trouble, &failure);
+        tell_trouble(lease, &failure);
     }
 }
 

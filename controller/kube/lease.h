@@ -24,6 +24,9 @@ struct lease_config {
     int64_t retry_period_ms;                         /* 0 = 2 s */
     struct fence *fence;                             /* opened and closed here; required */
     void (*on_leading)(void *context, bool leading); /* called on the lease's thread */
+    /* After each try, on the lease's thread: what keeps us from obtaining or renewing, NULL when
+     * nothing does, though another may hold the lease. May be NULL. */
+    void (*on_trouble)(void *context, const struct err *err);
     void *context;
 };
 

@@ -328,6 +328,14 @@ static void on_leading(void *context, bool leading)
     wake_main(manager);
 }
 
+static void on_lease_trouble(void *context, const struct err *err)
+{
+    struct manager *manager = context;
+    pthread_mutex_lock(&manager->lock);
+    manager->lease_error = err ? *err : (struct err){.cls = ERR_OK};
+    pthread_mutex_unlock(&manager->lock);
+}
+
 static void make_lease(struct manager *manager)
 {
     if (!manager->config.leader_election) {
@@ -338,6 +346,7 @@ static void make_lease(struct manager *manager)
         .name = manager->name,
         .fence = &manager->fence,
         .on_leading = on_leading,
+        .on_trouble = on_lease_trouble,
         .context = manager,
     };
     manager->lease = lease_new(manager->lease_client, &config);

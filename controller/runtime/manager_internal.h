@@ -61,8 +61,9 @@ struct manager {
     atomic_bool stopping;
     atomic_bool stopped;
 
-    pthread_mutex_t lock; /* of prepare_error */
+    pthread_mutex_t lock; /* of the two below; ERR_OK while there is none */
     struct err prepare_error;
+    struct err lease_error;
 };
 
 /* Whether the cache has a whole view and its watch is well; else why not. */

@@ -43,15 +43,29 @@ static void append_trouble(struct buf *out, const char *what, const struct err *
     buf_printf(out, "%s: %s: %s\n", what, err->reason, err->message);
 }
 
-static void append_prepare_trouble(struct manager *manager, struct buf *out)
+static struct err copy_err(struct manager *manager, const struct err *err)
 {
     pthread_mutex_lock(&manager->lock);
-    struct err err = manager->prepare_error;
+    struct err copy = *err;
     pthread_mutex_unlock(&manager->lock);
-    if (err.cls == ERR_OK) {
-        buf_append_text(out, "prepare: under way\n");
-    } else {
+    return copy;
+}
+
+/* A standby has nothing to prepare, and is ready to take over; unless it never could. */
+static void append_leader_trouble(struct manager *manager, struct buf *out)
+{
+    struct err err = copy_err(manager, &manager->lease_error);
+    if (err.cls != ERR_OK) {
+        append_trouble(out, "lease", &err);
+    }
+    if (!atomic_load(&manager->leading) || atomic_load(&manager->prepared)) {
+        return;
+    }
+    err = copy_err(manager, &manager->prepare_error);
+    if (err.cls != ERR_OK) {
         append_trouble(out, "prepare", &err);
+    } else {
+        buf_append_text(out, "prepare: under way\n");
     }
 }
 
@@ -71,10 +85,7 @@ static int page_readyz(void *context, struct buf *out, const char **content_type
             append_trouble(out, managed->watch_config.resource->plural, &err);
         }
     }
-    /* A standby has nothing to prepare, and is ready to take over. */
-    if (atomic_load(&manager->leading) && !atomic_load(&manager->prepared)) {
-        append_prepare_trouble(manager, out);
-    }
+    append_leader_trouble(manager, out);
     if (out->len > 0) {
         return HTTP_UNAVAILABLE;
     }

@@ -552,6 +552,7 @@ static void missing_rights_show_within_ten_seconds_and_heal(void **state)
     int64_t begun_ms = clock_monotonic_ms();
     struct process process = start_as(fixture, "somebody");
     EVENTUALLY(page_says(fixture, &process, "/readyz", 503, "configmaps: Forbidden: "));
+    EVENTUALLY(page_says(fixture, &process, "/readyz", 503, "\nlease: Forbidden: "));
     CHECK(clock_monotonic_ms() - begun_ms < 10000);
     CHECK(page_says(fixture, &process, "/healthz", 200, "ok"));
     CHECK(map_has(fixture, "a", "/data/out", ""));
