@@ -13,3 +13,15 @@ foreach(test sql sql_connect sql_pool migrate)
   target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c)
   set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
 endforeach()
+
+foreach(test registry registry_parts)
+  tenantry_integration_test(test_${test} test_${test}.c postgres_alone tenantry_registry)
+  target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/registry_fixture.c)
+  set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
+endforeach()
+
+tenantry_integration_test(test_registry_takeover test_registry_takeover.c "postgres_alone;controlplane" tenantry_registry)
+target_sources(test_registry_takeover PRIVATE
+  ${CMAKE_CURRENT_LIST_DIR}/cluster.c ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/registry_fixture.c)
+target_compile_definitions(test_registry_takeover PRIVATE TENANTRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+set_tests_properties(test_registry_takeover PROPERTIES RESOURCE_LOCK postgres_alone)
