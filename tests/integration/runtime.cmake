@@ -5,3 +5,4 @@ set_target_properties(example_controller PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${C
 tenantry_integration_test(test_manager test_manager.c controlplane tenantry_runtime)
 target_compile_definitions(test_manager PRIVATE EXAMPLE_CONTROLLER="$<TARGET_FILE:example_controller>")
 add_dependencies(test_manager example_controller)
+tenantry_integration_test(test_objects test_objects.c controlplane tenantry_runtime)
