@@ -538,10 +538,27 @@ const json_t *kubeconfig_entry(const struct kubeconfig *kubeconfig, enum kubecon
 
 /* --- printing -------------------------------------------------------------------------------- */
 
-/* What kubectl prints of an exec plugin that the file left out. */
-static void fill_exec(json_t *exec)
+static void fill_text(json_t *entry, const char *field)
+{
+    if (!json_object_get(entry, field)) {
+        json_object_set_new(entry, field, json_string(""));
+    }
+}
+
+/* What kubectl prints though the file left it out. */
+static void fill_entry(enum kubeconfig_kind kind, json_t *entry)
 {
     static const char *const lists[] = {"args", "env"};
+    json_t *exec = json_object_get(entry, "exec");
+    if (kind == KUBECONFIG_CLUSTER) {
+        fill_text(entry, "server");
+    } else if (kind == KUBECONFIG_CONTEXT) {
+        fill_text(entry, "cluster");
+        fill_text(entry, "user");
+    }
+    if (!exec) {
+        return;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
         if (json_array_size(json_object_get(exec, lists[i])) == 0) {
             json_object_set_new(exec, lists[i], json_null());
@@ -558,8 +575,9 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static json_t *print_list(const json_t *entries, const char *member)
+static json_t *print_list(const struct kubeconfig *kubeconfig, enum kubeconfig_kind kind)
 {
+    const json_t *entries = kubeconfig->entries[kind];
     size_t count = json_object_size(entries);
     if (count == 0) {
         return json_null();
@@ -578,12 +596,9 @@ static json_t *print_list(const json_t *entries, const char *member)
         json_t *item = json_object();
         json_t *entry =
             json_deep_copy(json_object_get(json_object_get(entries, names[i]), "entry"));
-        json_t *exec = json_object_get(entry, "exec");
-        if (exec) {
-            fill_exec(exec);
-        }
+        fill_entry(kind, entry);
         json_object_set_new(item, "name", json_string(names[i]));
-        json_object_set_new(item, member, entry);
+        json_object_set_new(item, kinds[kind].member, entry);
         json_array_append_new(list, item);
     }
     return list;
@@ -598,8 +613,7 @@ char *kubeconfig_print(const struct kubeconfig *kubeconfig)
         json_object_set(root, "preferences", kubeconfig->preferences);
     }
     for (enum kubeconfig_kind kind = 0; kind < KUBECONFIG_KINDS; kind++) {
-        json_object_set_new(root, kinds[kind].list,
-                            print_list(kubeconfig->entries[kind], kinds[kind].member));
+        json_object_set_new(root, kinds[kind].list, print_list(kubeconfig, kind));
     }
     json_object_set_new(
         root, "current-context",

@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "controller/base/clock.h"
 #include "controller/base/js.h"
@@ -11,6 +10,7 @@
 #include "controller/kube/config.h"
 #include "controller/kube/credentials.h"
 #include "tests/check.h"
+#include "tests/support/folder.h"
 #include "tests/support/pki.h"
 #include "tests/support/relay.h"
 
@@ -423,12 +423,11 @@ static void in_cluster_account_works_and_its_token_is_refreshed(void **state)
     const struct fixture *fixture = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
     struct err err;
-    char folder[] = "/tmp/tenantry-test-XXXXXX";
-    CHECK_NOT_NULL(mkdtemp(folder));
+    char *folder = folder_make();
     AUTO(free) char *token = request_token(fixture);
-    AUTO(free) char *token_path = pki_write(folder, "token", STR("no token that anyone knows"));
-    AUTO(free) char *ca_path = pki_write(folder, "ca.crt", fixture->config.ca_pem);
-    AUTO(free) char *namespace_path = pki_write(folder, "namespace", str_from(fixture->namespace_));
+    free(folder_write(folder, "token", STR("no token that anyone knows"), 0600));
+    free(folder_write(folder, "ca.crt", fixture->config.ca_pem, 0600));
+    free(folder_write(folder, "namespace", str_from(fixture->namespace_), 0600));
     const char *host = strstr(fixture->config.server, "://") + 3;
     AUTO(free) char *address = xmemdup0(host, strcspn(host, ":"));
     setenv("KUBERNETES_SERVICE_HOST", address, 1);
@@ -443,7 +442,7 @@ static void in_cluster_account_works_and_its_token_is_refreshed(void **state)
     struct kube_client *client = new_client(&config, false);
     CHECK_FAILS(kube_get_path(client, NULL, "/api/v1/namespaces", &body, &err), &err, ERR_RETRY,
                 "Unauthorized");
-    free(pki_write(folder, "token", str_from(token)));
+    free(folder_write(folder, "token", str_from(token), 0600));
     CHECK_FAILS(kube_get_path(client, NULL, "/api/v1/namespaces", &body, &err), &err, ERR_RETRY,
                 "Forbidden");
     AUTO(buf) struct buf account = BUF(256);
@@ -451,10 +450,7 @@ static void in_cluster_account_works_and_its_token_is_refreshed(void **state)
     CHECK_NOT_NULL(strstr(err.message, buf_text(&account)));
     kube_client_free(client);
     kube_config_release(&config);
-    unlink(token_path);
-    unlink(ca_path);
-    unlink(namespace_path);
-    rmdir(folder);
+    folder_remove(folder);
     unsetenv("KUBERNETES_SERVICE_HOST");
     unsetenv("KUBERNETES_SERVICE_PORT");
 }

@@ -19,6 +19,7 @@ import urllib.parse
 
 log_lock = threading.Lock()
 log = []
+plan = []
 stop = threading.Event()
 
 
@@ -59,7 +60,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         parts = url.path.strip("/").split("/")
-        if parts[0] != "log":
+        if parts[0] == "plan":
+            with log_lock:
+                plan[:] = json.loads(body)
+                log.clear()
+        elif parts[0] != "log":
             with log_lock:
                 log.append({"method": self.command, "path": self.path, "port": self.client_address[1],
                             "headers": {k.lower(): v for k, v in self.headers.items()},
@@ -151,14 +156,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"x" * 10)
         self.close_connection = True
 
-    def page_script(self, parts, query):
-        """Answers for one path in turn: /script/KEY?s=429:1,503:1,200 (status[:Retry-After])."""
+    def page_plan(self, parts, query):
+        """POST a list of {"status", "retry", "body"} or {"die": true}: what the next requests to /api and /apis get."""
+        self.answer(200)
+
+    def page_api(self, parts, query):
         with log_lock:
-            seen = sum(1 for entry in log if entry["path"] == self.path)
-        steps = query["s"].split(",")
-        step = steps[min(seen, len(steps)) - 1].split(":")
-        headers = [("Retry-After", step[1])] if len(step) > 1 else []
-        self.answer(int(step[0]), b"{}", headers)
+            step = plan.pop(0) if plan else {}
+        if step.get("die"):
+            self.close_connection = True
+            return
+        headers = [("Content-Type", "application/json")]
+        if "retry" in step:
+            headers.append(("Retry-After", str(step["retry"])))
+        self.answer(step.get("status", 200), json.dumps(step.get("body", {})).encode(), headers)
+
+    page_apis = page_api
+
+    def page_auth(self, parts, query):
+        """200 to the bearer of the token that the path names, 401 to others."""
+        known = self.headers.get("Authorization") == "Bearer " + parts[0]
+        self.answer(200 if known else 401, b"{}")
 
 
 class ProxyHandler(http.server.BaseHTTPRequestHandler):

@@ -1,11 +1,9 @@
 #include "tests/support/pki.h"
 
-#include <fcntl.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "tests/check.h"
 
@@ -109,14 +107,4 @@ struct str pki_certificate(const struct pki_entity *entity)
 const struct secret *pki_key(const struct pki_entity *entity)
 {
     return &entity->key_pem;
-}
-
-char *pki_write(const char *folder, const char *name, struct str text)
-{
-    char *path = xasprintf("%s/%s", folder, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    CHECK(fd >= 0);
-    CHECK_INT(write(fd, text.ptr, text.len), (ssize_t)text.len);
-    close(fd);
-    return path;
 }

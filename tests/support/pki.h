@@ -19,7 +19,4 @@ void pki_free(struct pki_entity *entity);
 struct str pki_certificate(const struct pki_entity *entity);
 const struct secret *pki_key(const struct pki_entity *entity);
 
-/* Write text to folder/name; returns the path, which the caller frees. */
-char *pki_write(const char *folder, const char *name, struct str text);
-
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "controller/base/buf.h"
 #include "controller/base/clock.h"
 #include "controller/base/js.h"
 #include "controller/base/metrics.h"
@@ -40,16 +41,21 @@ struct stage {
     struct watch_recorder *recorder;
 };
 
-/* Start a server with this script, and a watch of it. */
-static void open_stage(struct stage *stage, const char *script, const struct watch_config *config,
-                       const struct watch_timing *timing)
+/* Start a server that gives these answers in turn (JSON, NULL-ended), and a watch of it. */
+static void open_stage(struct stage *stage, const char *const *answers,
+                       const struct watch_config *config, const struct watch_timing *timing)
 {
+    AUTO(buf) struct buf script = BUF(1024 * 1024);
     char folder[] = "/tmp/tenantry-watch-XXXXXX";
     const struct kube_client_config client_config = {.name = "watch"};
     struct err err;
 
     *stage = (struct stage){.folder = xstrdup(mkdtemp(folder))};
-    stage->script_path = pki_write(stage->folder, "script.json", str_from(script));
+    for (const char *const *answer = answers; *answer; answer++) {
+        buf_printf(&script, "%c%s", answer == answers ? '[' : ',', *answer);
+    }
+    buf_append_char(&script, ']');
+    stage->script_path = pki_write(stage->folder, "script.json", buf_str(&script));
     child_start(&stage->server,
                 (const char *[]){"python3", TEST_SCRIPT_SERVER, stage->script_path, NULL});
     AUTO(free) char *port = child_line(&stage->server);
@@ -150,6 +156,11 @@ static void expect_story(struct stage *stage, const char *story)
 #define LIST(version, token, items)                                                                \
     "{\\\"kind\\\":\\\"WidgetList\\\",\\\"metadata\\\":{\\\"resourceVersion\\\":\\\"" version      \
     "\\\",\\\"continue\\\":\\\"" token "\\\"},\\\"items\\\":[" items "]}"
+#define EXPIRED STATUS("410", "Expired")
+#define GONE STATUS("410", "Gone")
+#define BROKEN STATUS("500", "InternalError")
+#define FORBIDDEN STATUS("403", "Forbidden")
+#define NOT_SERVED "404 page not found\\n"
 #define OK(body) "{\"body\":[\"" body "\"],\"end\":\"close\"}"
 #define HOLD(body) "{\"body\":[\"" body "\"],\"end\":\"hold\"}"
 #define CUT(body) "{\"body\":[\"" body "\"],\"end\":\"cut\"}"
@@ -159,8 +170,10 @@ static void expect_story(struct stage *stage, const char *story)
 
 static void a_watch_list_is_a_view_and_then_changes(void **state)
 {
-    static const char script[] = "[" HOLD(ADDED("a", "1") ADDED("b", "2") LISTED("5") MODIFIED(
-        "a", "6") DELETED("b", "7") ADDED("c", "8") BOOKMARK("9")) "]";
+    static const char *const script[] = {HOLD(ADDED("a", "1") ADDED("b", "2") LISTED("5")
+                                                  MODIFIED("a", "6") DELETED("b", "7")
+                                                      ADDED("c", "8") BOOKMARK("9")),
+                                         NULL};
     struct stage stage;
 
     (void)state;
@@ -187,10 +200,10 @@ static void any_chunking_is_the_same(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(steps); i++) {
         AUTO(free)
-        char *script = xasprintf("[{\"chunk\":%s,\"end\":\"hold\",\"body\":[\"" ADDED(
-                                     "Gr\xc3\xbc\xc3\x9f\\\\u00e9\xf0\x9f\x8e\x89", "1") LISTED("5")
-                                     ADDED("b", "6") "\"]}]",
-                                 steps[i]);
+        char *answer = xasprintf("{\"chunk\":%s,\"end\":\"hold\",\"body\":[\"%s\"]}", steps[i],
+                                 ADDED("Gr\xc3\xbc\xc3\x9f\\\\u00e9\xf0\x9f\x8e\x89", "1")
+                                     LISTED("5") ADDED("b", "6"));
+        const char *const script[] = {answer, NULL};
         struct stage stage;
         open_stage(&stage, script, &WATCH, &FAST);
         recorder_wait(stage.recorder, "added b 6");
@@ -202,8 +215,9 @@ static void any_chunking_is_the_same(void **state)
 
 static void changes_before_the_view_is_complete_are_part_of_it(void **state)
 {
-    static const char script[] = "[" HOLD(ADDED("a", "1") ADDED("b", "2") MODIFIED("a", "3")
-                                              DELETED("b", "4") BOOKMARK("4") LISTED("5")) "]";
+    static const char *const script[] = {HOLD(ADDED("a", "1") ADDED("b", "2") MODIFIED("a", "3")
+                                                  DELETED("b", "4") BOOKMARK("4") LISTED("5")),
+                                         NULL};
     struct stage stage;
 
     (void)state;
@@ -216,9 +230,9 @@ static void changes_before_the_view_is_complete_are_part_of_it(void **state)
 
 static void pages_are_one_view(void **state)
 {
-    static const char script[] =
-        "[" OK(LIST("5", "t/1+=", OBJECT("a", "1") "," OBJECT("b", "2"))) "," OK(
-            LIST("5", "", OBJECT("c", "3"))) "," HOLD(ADDED("d", "6")) "]";
+    static const char *const script[] = {
+        OK(LIST("5", "t/1+=", OBJECT("a", "1") "," OBJECT("b", "2"))),
+        OK(LIST("5", "", OBJECT("c", "3"))), HOLD(ADDED("d", "6")), NULL};
     const struct watch_config config = {.resource = &WIDGETS,
                                         .namespace_ = "ns",
                                         .no_watch_list = true,
@@ -239,11 +253,12 @@ static void pages_are_one_view(void **state)
 
 static void metadata_only_asks_for_it(void **state)
 {
-    static const char script[] =
-        "[{\"end\":\"hold\",\"body\":[\""
+    static const char *const script[] = {
+        "{\"end\":\"hold\",\"body\":[\""
         "{\\\"type\\\":\\\"ADDED\\\",\\\"object\\\":{\\\"kind\\\":\\\"PartialObjectMetadata\\\","
         "\\\"metadata\\\":{\\\"name\\\":\\\"a\\\",\\\"resourceVersion\\\":\\\"1\\\"}}}\\n" LISTED(
-            "5") "\"]}]";
+            "5") "\"]}",
+        NULL};
     const struct watch_config config = {
         .resource = &WIDGETS, .namespace_ = "ns", .metadata_only = true};
     struct stage stage;
@@ -261,8 +276,12 @@ static void metadata_only_asks_for_it(void **state)
 
 static void a_stream_that_ends_goes_on_from_the_last_version(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED("5")) "," OK(
-        MODIFIED("a", "6")) "," OK(BOOKMARK("20")) "," OK(DELETED("a", "21")) "," HOLD("") "]";
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")),
+                                         OK(MODIFIED("a", "6")),
+                                         OK(BOOKMARK("20")),
+                                         OK(DELETED("a", "21")),
+                                         HOLD(""),
+                                         NULL};
     struct stage stage;
 
     (void)state;
@@ -279,9 +298,11 @@ static void a_stream_that_ends_goes_on_from_the_last_version(void **state)
 
 static void half_an_event_is_not_handed_on_and_comes_again(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED("5")) "," CUT(
-        MODIFIED("a", "6") "{\\\"type\\\":\\\"DELETED\\\",\\\"object\\\":{"
-                           "\\\"kind\\\":") "," HOLD(DELETED("a", "7")) "]";
+    static const char *const script[] = {
+        OK(ADDED("a", "1") LISTED("5")),
+        CUT(MODIFIED("a", "6") "{\\\"type\\\":\\\"DELETED\\\",\\\"object\\\":{"
+                               "\\\"kind\\\":"),
+        HOLD(DELETED("a", "7")), NULL};
     struct stage stage;
 
     (void)state;
@@ -297,8 +318,8 @@ static void half_an_event_is_not_handed_on_and_comes_again(void **state)
 
 static void a_view_that_breaks_off_is_begun_again(void **state)
 {
-    static const char script[] = "[" CUT(ADDED("a", "1") ADDED("b", "2")) "," OK(
-        ADDED("a", "1")) "," HOLD(ADDED("c", "3") LISTED("5")) "]";
+    static const char *const script[] = {CUT(ADDED("a", "1") ADDED("b", "2")), OK(ADDED("a", "1")),
+                                         HOLD(ADDED("c", "3") LISTED("5")), NULL};
     struct stage stage;
 
     (void)state;
@@ -316,8 +337,8 @@ static void a_view_that_breaks_off_is_begun_again(void **state)
 /* A server that ends every stream at once would otherwise be asked thousands of times a second. */
 static void a_stream_that_ends_at_once_without_an_event_is_a_failure(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED("5")) "," OK("") "," OK("") "," OK(
-        "") "," HOLD(ADDED("b", "6")) "]";
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")), OK(""), OK(""), OK(""),
+                                         HOLD(ADDED("b", "6")),           NULL};
     struct watch_timing timing = FAST;
     struct stage stage;
     int64_t before_ms = 0;
@@ -344,25 +365,20 @@ static void a_stream_that_ends_at_once_without_an_event_is_a_failure(void **stat
 
 static void a_fault_in_the_stream_costs_no_list(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED("5")) "," OK(ADDED("b", "6") EVENT(
-        "ERROR",
-        STATUS(
-            "500",
-            "In"
-            "te"
-            "rn"
-            "al"
-            "Er"
-            "ro"
-            "r"))) "," OK("no json at all\\n") "," FAIL("500",
-                                                        STATUS(
-                                                            "500",
-                                                            "InternalError")) "," FAIL("403",
-                                                                                       STATUS(
-                                                                                           "403",
-                                                                                           "Forbidd"
-                                                                                           "en")) "," HOLD(ADDED("c",
-                                                                                                                 "7")) "]";
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")),
+                                         OK(ADDED("b", "6") EVENT("ERROR", STATUS("500", "In"
+                                                                                         "te"
+                                                                                         "rn"
+                                                                                         "al"
+                                                                                         "Er"
+                                                                                         "ro"
+                                                                                         "r"))),
+                                         OK("no json at all\\n"),
+                                         FAIL("500", BROKEN),
+                                         FAIL("403", STATUS("403", "Forbidd"
+                                                                   "en")),
+                                         HOLD(ADDED("c", "7")),
+                                         NULL};
     struct stage stage;
 
     (void)state;
@@ -381,9 +397,10 @@ static void a_fault_in_the_stream_costs_no_list(void **state)
 
 static void the_server_is_not_asked_sooner_than_it_says(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED(
-        "5")) ",{\"status\":429,\"headers\":{\"Retry-After\":\"1\"},"
-              "\"body\":[\"" STATUS("429", "TooManyRequests") "\"]}," HOLD("") "]";
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")),
+                                         "{\"status\":429,\"headers\":{\"Retry-After\":\"1\"},"
+                                         "\"body\":[\"" STATUS("429", "TooManyRequests") "\"]}",
+                                         HOLD(""), NULL};
     struct stage stage;
 
     (void)state;
@@ -405,20 +422,14 @@ static void the_server_is_not_asked_sooner_than_it_says(void **state)
 static void an_expired_version_leads_to_a_new_view(void **state)
 {
     static const char *const answers[] = {
-        FAIL("410", STATUS("410", "Expired")),
-        FAIL("410", STATUS("410", "Gone")),
-        OK(EVENT("ERROR", STATUS("410", "Expired"))),
-        OK(EVENT("ERROR", STATUS("410", "Gone"))),
-        FAIL("504", TOO_LARGE),
-        OK(EVENT("ERROR", TOO_LARGE)),
+        FAIL("410", EXPIRED),     FAIL("410", GONE),      OK(EVENT("ERROR", EXPIRED)),
+        OK(EVENT("ERROR", GONE)), FAIL("504", TOO_LARGE), OK(EVENT("ERROR", TOO_LARGE)),
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(answers); i++) {
-        AUTO(free)
-        char *script = xasprintf(
-            "[" OK(ADDED("a", "1") LISTED("5")) ",%s," HOLD(ADDED("b", "2") LISTED("3")) "]",
-            answers[i]);
+        const char *const script[] = {OK(ADDED("a", "1") LISTED("5")), answers[i],
+                                      HOLD(ADDED("b", "2") LISTED("3")), NULL};
         struct stage stage;
         open_stage(&stage, script, &WATCH, &FAST);
         recorder_wait(stage.recorder, "end 3");
@@ -434,9 +445,9 @@ static void an_expired_version_leads_to_a_new_view(void **state)
 
 static void pages_that_expire_are_replaced_by_one_whole_list(void **state)
 {
-    static const char script[] =
-        "[" OK(LIST("5", "t", OBJECT("a", "1"))) "," FAIL("410", STATUS("410", "Expired")) "," OK(
-            LIST("9", "", OBJECT("b", "6") "," OBJECT("c", "7"))) "," HOLD("") "]";
+    static const char *const script[] = {OK(LIST("5", "t", OBJECT("a", "1"))), FAIL("410", EXPIRED),
+                                         OK(LIST("9", "", OBJECT("b", "6") "," OBJECT("c", "7"))),
+                                         HOLD(""), NULL};
     struct stage stage;
 
     (void)state;
@@ -452,8 +463,9 @@ static void pages_that_expire_are_replaced_by_one_whole_list(void **state)
 
 static void pages_of_different_versions_are_never_one_view(void **state)
 {
-    static const char script[] = "[" OK(LIST("5", "t", OBJECT("a", "1"))) "," OK(
-        LIST("6", "", OBJECT("b", "2"))) "," OK(LIST("7", "", OBJECT("c", "3"))) "," HOLD("") "]";
+    static const char *const script[] = {OK(LIST("5", "t", OBJECT("a", "1"))),
+                                         OK(LIST("6", "", OBJECT("b", "2"))),
+                                         OK(LIST("7", "", OBJECT("c", "3"))), HOLD(""), NULL};
     struct stage stage;
 
     (void)state;
@@ -467,9 +479,10 @@ static void pages_of_different_versions_are_never_one_view(void **state)
 
 static void a_list_that_is_cut_off_is_no_view(void **state)
 {
-    static const char script[] =
-        "[" OK("{\\\"metadata\\\":{\\\"resourceVersion\\\":\\\"5\\\"},\\\"items\\\":[" OBJECT(
-            "a", "1")) "," OK(LIST("7", "", OBJECT("c", "3"))) "," HOLD("") "]";
+    static const char *const script[] = {
+        OK("{\\\"metadata\\\":{\\\"resourceVersion\\\":\\\"5\\\"},\\\"items\\\":[" OBJECT("a",
+                                                                                          "1")),
+        OK(LIST("7", "", OBJECT("c", "3"))), HOLD(""), NULL};
     struct stage stage;
 
     (void)state;
@@ -489,12 +502,12 @@ static void a_server_without_watch_list_is_listed(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(answers); i++) {
-        AUTO(free)
-        char *script = xasprintf(
-            "[%s," OK(LIST("5", "", OBJECT("a", "1"))) "," FAIL(
-                "410",
-                STATUS("410", "Expired")) "," OK(LIST("8", "", OBJECT("b", "7"))) "," HOLD("") "]",
-            answers[i]);
+        const char *const script[] = {answers[i],
+                                      OK(LIST("5", "", OBJECT("a", "1"))),
+                                      FAIL("410", EXPIRED),
+                                      OK(LIST("8", "", OBJECT("b", "7"))),
+                                      HOLD(""),
+                                      NULL};
         struct stage stage;
         open_stage(&stage, script, &WATCH, &FAST);
         recorder_wait(stage.recorder, "end 8");
@@ -509,8 +522,8 @@ static void a_server_without_watch_list_is_listed(void **state)
 
 static void a_server_that_ignores_the_question_is_listed(void **state)
 {
-    static const char script[] =
-        "[" HOLD(ADDED("a", "1")) "," OK(LIST("5", "", OBJECT("a", "1"))) "," HOLD("") "]";
+    static const char *const script[] = {HOLD(ADDED("a", "1")), OK(LIST("5", "", OBJECT("a", "1"))),
+                                         HOLD(""), NULL};
     struct watch_timing timing = FAST;
     struct stage stage;
 
@@ -525,8 +538,8 @@ static void a_server_that_ignores_the_question_is_listed(void **state)
 
 static void silence_ends_a_stream_and_its_connection_but_costs_no_list(void **state)
 {
-    static const char script[] =
-        "[" HOLD(ADDED("a", "1") LISTED("5") BOOKMARK("6")) "," HOLD(ADDED("b", "7")) "]";
+    static const char *const script[] = {HOLD(ADDED("a", "1") LISTED("5") BOOKMARK("6")),
+                                         HOLD(ADDED("b", "7")), NULL};
     struct watch_timing timing = FAST;
     struct stage stage;
 
@@ -548,9 +561,9 @@ static void silence_ends_a_stream_and_its_connection_but_costs_no_list(void **st
 /* Two silences without a bookmark ever: it sends none, so silence means nothing there. */
 static void silence_is_borne_where_no_bookmarks_come(void **state)
 {
-    static const char script[] = "[" HOLD(ADDED("a", "1") LISTED("5")) "," HOLD(
-        "") ","
-            "{\"body\":[1500,\"" ADDED("b", "6") "\"],\"end\":\"hold\"}]";
+    static const char *const script[] = {
+        HOLD(ADDED("a", "1") LISTED("5")), HOLD(""), OK(LIST("5", "", OBJECT("a", "1"))),
+        "{\"body\":[1500,\"" ADDED("b", "6") "\"],\"end\":\"hold\"}", NULL};
     struct watch_timing timing = FAST;
     struct stage stage;
 
@@ -560,14 +573,22 @@ static void silence_is_borne_where_no_bookmarks_come(void **state)
     recorder_wait(stage.recorder, "added b 6");
     expect_asked(&stage, STREAM_LIST);
     expect_asked(&stage, STREAM_FROM("5"));
+    expect_asked(&stage, "limit=1"); /* is the version still good? */
     expect_asked(&stage, STREAM_FROM("5"));
+    expect_story(&stage, "begin\nobject a 1\nend 5\nhealthy\nadded b 6\n");
     close_stage(&stage);
 }
 
 static void a_bookmark_makes_silence_count_again(void **state)
 {
-    static const char script[] = "[" HOLD(ADDED("a", "1") LISTED("5")) "," HOLD("") "," OK(
-        BOOKMARK("7")) "," HOLD("") "," HOLD(ADDED("b", "8")) "]";
+    static const char *const script[] = {HOLD(ADDED("a", "1") LISTED("5")),
+                                         HOLD(""),
+                                         OK(LIST("5", "", "")),
+                                         OK(BOOKMARK("7")),
+                                         HOLD(""),
+                                         OK(LIST("9", "", "")),
+                                         HOLD(ADDED("b", "8")),
+                                         NULL};
     struct watch_timing timing = FAST;
     struct stage stage;
 
@@ -577,18 +598,49 @@ static void a_bookmark_makes_silence_count_again(void **state)
     recorder_wait(stage.recorder, "added b 8");
     expect_asked(&stage, STREAM_LIST);
     expect_asked(&stage, STREAM_FROM("5"));
+    expect_asked(&stage, "limit=1");
     expect_asked(&stage, STREAM_FROM("5"));
     expect_asked(&stage, STREAM_FROM("7"));
+    expect_asked(&stage, "limit=1");
     expect_asked(&stage, STREAM_FROM("7"));
+    close_stage(&stage);
+}
+
+/* A store restored from a backup: the server takes our version and says nothing until its own has
+ * come so far. */
+static void a_version_ahead_of_the_server_leads_to_a_new_view(void **state)
+{
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("1000")),
+                                         HOLD(""),
+                                         FAIL("500", BROKEN),
+                                         OK(LIST("999", "", OBJECT("b", "2"))),
+                                         HOLD(ADDED("b", "2") LISTED("999")),
+                                         NULL};
+    struct watch_timing timing = FAST;
+    struct stage stage;
+
+    (void)state;
+    timing.silence_ms = 200;
+    open_stage(&stage, script, &WATCH, &timing);
+    recorder_wait(stage.recorder, "end 999");
+    expect_asked(&stage, STREAM_LIST);
+    expect_asked(&stage, STREAM_FROM("1000"));
+    expect_asked(&stage, "limit=1");
+    expect_asked(&stage, "limit=1");
+    expect_asked(&stage, STREAM_LIST);
+    CHECK_INT(recorder_view_size(stage.recorder), 1);
+    CHECK(recorder_view_has(stage.recorder, "b"));
     close_stage(&stage);
 }
 
 static void a_kind_that_is_missing_is_polled_for(void **state)
 {
-    static const char script[] =
-        "[" FAIL("404", "404 page not found\\n") "," FAIL("404", "404 page not found\\n") "," OK(
-            ADDED("a", "1")
-                LISTED("5")) "," FAIL("404", STATUS("404", "NotFound")) "," HOLD(LISTED("9")) "]";
+    static const char *const script[] = {FAIL("404", NOT_SERVED),
+                                         FAIL("404", NOT_SERVED),
+                                         OK(ADDED("a", "1") LISTED("5")),
+                                         FAIL("404", STATUS("404", "NotFound")),
+                                         HOLD(LISTED("9")),
+                                         NULL};
     struct stage stage;
 
     (void)state;
@@ -609,8 +661,8 @@ static void a_kind_that_is_missing_is_polled_for(void **state)
 /* A quiet stream gives no byte for a minute: that it is open is health enough. */
 static void an_open_stream_is_healthy_before_its_first_byte(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED("5")) "," FAIL(
-        "500", STATUS("500", "InternalError")) "," HOLD("") "]";
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")), FAIL("500", BROKEN),
+                                         HOLD(""), NULL};
     struct stage stage;
 
     (void)state;
@@ -637,14 +689,15 @@ static double ignored(const char *reason)
 
 static void what_is_no_widget_is_left_out_and_counted(void **state)
 {
-    static const char script[] =
-        "[" HOLD(ADDED("a", "1") EVENT("ADDED", "{\\\"kind\\\":\\\"Gadget\\\",\\\"metadata\\\":{"
-                                                "\\\"name\\\":\\\"g\\\",\\\"resourceVersion\\\":"
-                                                "\\\"2\\\"}}") EVENT("ADDED", "{\\\"kind\\\":"
-                                                                              "\\\"Widget\\\"}")
-                     LISTED("5") EVENT("WONDER", OBJECT("w", "6"))
-                         EVENT("MODIFIED", "{\\\"kind\\\":"
-                                           "\\\"Gadget\\\"}") ADDED("b", "7")) "]";
+    static const char *const script[] = {
+        HOLD(ADDED("a", "1") EVENT("ADDED", "{\\\"kind\\\":\\\"Gadget\\\",\\\"metadata\\\":{"
+                                            "\\\"name\\\":\\\"g\\\",\\\"resourceVersion\\\":"
+                                            "\\\"2\\\"}}") EVENT("ADDED", "{\\\"kind\\\":"
+                                                                          "\\\"Widget\\\"}")
+                 LISTED("5") EVENT("WONDER", OBJECT("w", "6")) EVENT("MODIFIED", "{\\\"kind\\\":"
+                                                                                 "\\\"Gadget\\\"}")
+                     ADDED("b", "7")),
+        NULL};
     double wrong_kind = ignored("wrong_kind");
     double no_metadata = ignored("no_metadata");
     double unknown_type = ignored("unknown_type");
@@ -662,10 +715,12 @@ static void what_is_no_widget_is_left_out_and_counted(void **state)
 
 static void an_object_over_the_maximum_is_trouble_that_is_told(void **state)
 {
-    static const char script[] = "[" OK(ADDED("a", "1") LISTED("5")) "," HOLD(
-        ADDED("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-              "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
-              "6")) "," HOLD(ADDED("c", "7")) "]";
+    static const char *const script[] = {
+        OK(ADDED("a", "1") LISTED("5")),
+        HOLD(ADDED("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+                   "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                   "6")),
+        HOLD(ADDED("c", "7")), NULL};
     const struct watch_config config = {
         .resource = &WIDGETS, .namespace_ = "ns", .object_max_bytes = 160};
     struct stage stage;
@@ -701,6 +756,7 @@ int main(void)
         cmocka_unit_test(silence_ends_a_stream_and_its_connection_but_costs_no_list),
         cmocka_unit_test(silence_is_borne_where_no_bookmarks_come),
         cmocka_unit_test(a_bookmark_makes_silence_count_again),
+        cmocka_unit_test(a_version_ahead_of_the_server_leads_to_a_new_view),
         cmocka_unit_test(a_kind_that_is_missing_is_polled_for),
         cmocka_unit_test(an_open_stream_is_healthy_before_its_first_byte),
         cmocka_unit_test(what_is_no_widget_is_left_out_and_counted),

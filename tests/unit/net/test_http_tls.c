@@ -1,16 +1,16 @@
 /* TLS and proxies, against servers with certificates made for the occasion. */
 #include <jansson.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "controller/base/js.h"
 #include "controller/net/http_client.h"
 #include "tests/check.h"
 #include "tests/support/child.h"
+#include "tests/support/folder.h"
 #include "tests/support/pki.h"
 
 struct fixture {
-    char folder[64];
+    char *folder;
     struct pki_entity *authority;
     struct pki_entity *server_identity; /* for 127.0.0.1 and named.example */
     struct pki_entity *expired_identity;
@@ -30,19 +30,18 @@ static void server_start(const struct fixture *fixture, const struct pki_entity 
 {
     const struct secret *key = pki_key(identity);
     AUTO(free)
-    char *certificate_path = pki_write(fixture->folder, "server.crt", pki_certificate(identity));
+    char *certificate_path =
+        folder_write(fixture->folder, "server.crt", pki_certificate(identity), 0600);
     AUTO(free)
-    char *key_path = pki_write(fixture->folder, "server.key",
-                               (struct str){secret_bytes(key), secret_length(key)});
+    char *key_path = folder_write(fixture->folder, "server.key",
+                                  (struct str){secret_bytes(key), secret_length(key)}, 0600);
     AUTO(free)
-    char *ca_path = pki_write(fixture->folder, "clients.crt", pki_certificate(fixture->authority));
+    char *ca_path =
+        folder_write(fixture->folder, "clients.crt", pki_certificate(fixture->authority), 0600);
     child_start(&server->child, (const char *[]){"python3", TEST_HTTP_SERVER, "tls",
                                                  certificate_path, key_path, ca_path, NULL});
     server->port = child_line(&server->child);
     server->base = xasprintf("https://127.0.0.1:%s", server->port);
-    unlink(certificate_path);
-    unlink(key_path);
-    unlink(ca_path);
 }
 
 static void server_stop(struct server *server)
@@ -55,8 +54,7 @@ static void server_stop(struct server *server)
 static int set_up(void **state)
 {
     struct fixture *fixture = xcalloc(1, sizeof(*fixture));
-    memcpy(fixture->folder, "/tmp/tenantry-test-XXXXXX", sizeof("/tmp/tenantry-test-XXXXXX"));
-    CHECK_NOT_NULL(mkdtemp(fixture->folder));
+    fixture->folder = folder_make();
     fixture->authority = pki_authority("test authority");
     fixture->stranger = pki_authority("stranger");
     const char *names = "IP:127.0.0.1,DNS:named.example";
@@ -77,7 +75,7 @@ static int tear_down(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(entities); i++) {
         pki_free(entities[i]);
     }
-    rmdir(fixture->folder);
+    folder_remove(fixture->folder);
     free(fixture);
     return 0;
 }

@@ -1,0 +1,2 @@
+tenantry_integration_test(test_kube_api test_kube_api.c controlplane tenantry_kube)
+tenantry_integration_test(test_kubeconfig test_kubeconfig.c controlplane tenantry_kube)
