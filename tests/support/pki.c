@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/check.h"
+#include "tests/support/folder.h"
 
 struct pki_entity {
     X509 *certificate;
@@ -107,4 +108,9 @@ struct str pki_certificate(const struct pki_entity *entity)
 const struct secret *pki_key(const struct pki_entity *entity)
 {
     return &entity->key_pem;
+}
+
+char *pki_write(const char *folder, const char *name, struct str text)
+{
+    return folder_write(folder, name, text, 0600);
 }

@@ -19,4 +19,7 @@ void pki_free(struct pki_entity *entity);
 struct str pki_certificate(const struct pki_entity *entity);
 const struct secret *pki_key(const struct pki_entity *entity);
 
+/* folder_write (folder.h), readable by the owner alone. */
+char *pki_write(const char *folder, const char *name, struct str text);
+
 #endif
