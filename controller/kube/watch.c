@@ -13,7 +13,11 @@
  * 3. When the server cannot continue from there (410 Expired, as a status or inside of the stream;
  *    a version that it does not know yet, after its store was restored; a kind that was gone
  *    meanwhile), the version is forgotten and a new view is loaded. Only these cost a list.
- * 4. A connection that died without a word is noticed by silence: the server sends bookmarks about
+ * 4. A version that lies ahead of the server is not refused: a store that was restored from a
+ * backup would have us wait in silence until it caught up, blind meanwhile. So when a stream that
+ * lasted long enough for a bookmark gave no line at all, a list of one object tells the server's
+ * own version; if ours is the greater, 3 applies.
+ * 5. A connection that died without a word is noticed by silence: the server sends bookmarks about
  *    once a minute, so an open stream without a byte for 75 s is given up, its connection torn
  *    down, and asked for again from `resource_version`. A server that twice let this pass without
  *    ever having sent a bookmark does not send them; there a stream may be silent for as long as it
@@ -34,6 +38,7 @@
 #include "controller/kube/backoff.h"
 #include "controller/kube/line_splitter.h"
 #include "controller/kube/list_scan.h"
+#include "controller/kube/object.h"
 #include "controller/kube/watch_internal.h"
 #include "controller/kube/watch_line.h"
 #include "controller/kube/watch_metrics.h"
@@ -200,8 +205,8 @@ static void finish_view(struct watch *watch, struct str version)
         [WATCH_LISTING] = "stream", [WATCH_PAGING] = "pages", [WATCH_LISTING_WHOLE] = "whole"};
 
     set_version(watch, version);
-    watch->handler.replace_end(watch->handler.context, buf_text(&watch->resource_version));
     atomic_fetch_add(&watch->list_count, 1);
+    watch->handler.replace_end(watch->handler.context, buf_text(&watch->resource_version));
     watch_count_list(watch->pulse.resource, methods[watch->state]);
     log_debug(watch->log, "view complete", KV("method", methods[watch->state]),
               KV("resource_version", buf_text(&watch->resource_version)),
@@ -309,8 +314,9 @@ static void heard(struct watch *watch)
 {
     int64_t now_ms = clock_monotonic_ms();
 
-    if (!watch->request.is_open && watch->state != WATCH_WATCHING &&
-        !watch->request.is_later_page) {
+    bool loads_view = watch->state == WATCH_LISTING || watch->state == WATCH_PAGING ||
+                      watch->state == WATCH_LISTING_WHOLE;
+    if (loads_view && !watch->request.is_open && !watch->request.is_later_page) {
         watch->handler.replace_begin(watch->handler.context);
     }
     watch->request.is_open = true;
@@ -319,7 +325,7 @@ static void heard(struct watch *watch)
         if (!watch->needs_event) {
             set_health(watch, NULL);
         }
-    } else if (now_ms - watch->request.warned_ms >= watch->timing.late_ms) {
+    } else if (loads_view && now_ms - watch->request.warned_ms >= watch->timing.late_ms) {
         watch->request.warned_ms = now_ms;
         log_warn(watch->log, "the first view is not complete yet",
                  KV_INT("duration_ms", now_ms - watch->request.started_ms));
@@ -355,6 +361,22 @@ static int on_page_data(void *context, struct str data, struct err *err)
 
     heard(watch);
     return list_scan_feed(&watch->scan, data, on_item, watch, err);
+}
+
+static int on_checked_item(void *context, struct str json, struct err *err)
+{
+    (void)context;
+    (void)json;
+    (void)err;
+    return 0;
+}
+
+static int on_check_data(void *context, struct str data, struct err *err)
+{
+    struct watch *watch = context;
+
+    heard(watch);
+    return list_scan_feed(&watch->scan, data, on_checked_item, watch, err);
 }
 
 static void append_selector(struct watch *watch, struct buf *query)
@@ -414,6 +436,22 @@ static int run_stream(struct watch *watch, const struct call *call, struct err *
     return run_request(watch, call, &query, &stream, err);
 }
 
+/* A list, or a page of one, up to its end. */
+static int run_list(struct watch *watch, const struct call *call, const struct buf *query,
+                    http_data_fn on_data, struct err *err)
+{
+    struct kube_stream stream = {
+        .timeout_ms = LIST_TIMEOUT_MS,
+        .idle_timeout_ms = watch->timing.silence_ms,
+        .on_data = on_data,
+    };
+
+    list_scan_release(&watch->scan);
+    list_scan_init(&watch->scan, watch->config.object_max_bytes);
+    return run_request(watch, call, query, &stream, err) == 0 ? list_scan_finish(&watch->scan, err)
+                                                              : -1;
+}
+
 /* One page, or the whole list. On success continue_token tells whether more follows. */
 static int run_page(struct watch *watch, const struct call *call, struct err *err)
 {
@@ -432,16 +470,7 @@ static int run_page(struct watch *watch, const struct call *call, struct err *er
         buf_append_percent(&query, buf_str(&watch->continue_token));
     }
     append_selector(watch, &query);
-    list_scan_release(&watch->scan);
-    list_scan_init(&watch->scan, watch->config.object_max_bytes);
-
-    struct kube_stream stream = {
-        .timeout_ms = LIST_TIMEOUT_MS,
-        .idle_timeout_ms = watch->timing.silence_ms,
-        .on_data = on_page_data,
-    };
-    if (run_request(watch, call, &query, &stream, err) != 0 ||
-        list_scan_finish(&watch->scan, err) != 0) {
+    if (run_list(watch, call, &query, on_page_data, err) != 0) {
         return -1;
     }
     const char *version = list_scan_resource_version(&watch->scan);
@@ -454,6 +483,25 @@ static int run_page(struct watch *watch, const struct call *call, struct err *er
     buf_append_text(&watch->continue_token, list_scan_continue(&watch->scan));
     if (buf_failed(&watch->view_version) || buf_failed(&watch->continue_token)) {
         return err_set(err, ERR_RETRY, "InvalidList", "the server's continue token is too long");
+    }
+    return 0;
+}
+
+/* Compare our version with the server's, which is consistent: no older than our question. */
+static int run_check(struct watch *watch, const struct call *call, struct err *err)
+{
+    AUTO(buf) struct buf query = BUF(QUERY_BYTES_MAX);
+
+    buf_append_text(&query, "limit=1");
+    append_selector(watch, &query);
+    if (run_list(watch, call, &query, on_check_data, err) != 0) {
+        return -1;
+    }
+    const char *version = list_scan_resource_version(&watch->scan);
+    if (kube_rv_compare(str_from(version), buf_str(&watch->resource_version)) < 0) {
+        return err_set(err, ERR_RETRY, "ResourceVersionTooLarge",
+                       "the server is at version %s, behind ours, %s: its store was restored",
+                       version, buf_text(&watch->resource_version));
     }
     return 0;
 }
@@ -487,6 +535,11 @@ static void say_missing(const struct watch *watch, struct err *err)
                   resource->plural, api_version);
 }
 
+static bool keeps_version(enum watch_state state)
+{
+    return state == WATCH_WATCHING || state == WATCH_CHECKING;
+}
+
 /* Take the step that follows a request which ended with `outcome`. */
 static void move_on(struct watch *watch, enum watch_outcome outcome, struct err *err)
 {
@@ -495,6 +548,8 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
         .outcome = outcome,
         .lists_only = watch->lists_only,
         .is_later_page = watch->request.is_later_page,
+        .is_mute = watch->request.lines == 0 &&
+                   clock_monotonic_ms() - watch->request.started_ms >= watch->timing.silence_ms,
         .has_partial_stream = watch->request.has_objects,
     };
     const struct watch_step step = watch_decide(&facts);
@@ -519,6 +574,9 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
     watch->resume = step.resume;
     watch->state = step.state;
     buf_clear(&watch->continue_token);
+    if (!keeps_version(step.state) && !keeps_version(step.resume)) {
+        buf_clear(&watch->resource_version);
+    }
     if (step.state == WATCH_BACKING_OFF) {
         int64_t wait_ms = backoff_next_ms(&watch->backoff, clock_monotonic_ms());
         int64_t asked_ms =
@@ -561,6 +619,17 @@ static void page_state(struct watch *watch, const struct call *call)
     }
 }
 
+static void check_state(struct watch *watch, const struct call *call)
+{
+    struct err err = {0};
+    int result = run_check(watch, call, &err);
+
+    if (!cancel_is_set(call->cancel)) {
+        move_on(watch, result == 0 ? WATCH_SYNCED : watch_outcome_of(&err, watch->request.is_open),
+                &err);
+    }
+}
+
 /* Wait, or find that it is time to stop: the loop sees that by itself. */
 static void pause_state(struct watch *watch, const struct call *call)
 {
@@ -576,6 +645,11 @@ static void pause_state(struct watch *watch, const struct call *call)
     }
 }
 
+void watch_resume_at(struct watch *watch, const char *resource_version)
+{
+    set_version(watch, str_from(resource_version));
+}
+
 void watch_run(struct watch *watch, const struct call *call)
 {
     const struct log_field fields[] = {KV("resource", watch->pulse.resource)};
@@ -584,7 +658,9 @@ void watch_run(struct watch *watch, const struct call *call)
     const struct call own = {.cancel = call->cancel, .log = &log};
 
     watch->log = &log;
-    watch->state = watch->lists_only ? WATCH_PAGING : WATCH_LISTING;
+    watch->state = watch->resource_version.len > 0 ? WATCH_WATCHING
+                   : watch->lists_only             ? WATCH_PAGING
+                                                   : WATCH_LISTING;
     buf_clear(&watch->continue_token);
     while (!cancel_is_set(call->cancel)) {
         int64_t now_ms = clock_monotonic_ms();
@@ -597,6 +673,9 @@ void watch_run(struct watch *watch, const struct call *call)
         case WATCH_PAGING:
         case WATCH_LISTING_WHOLE:
             page_state(watch, &own);
+            break;
+        case WATCH_CHECKING:
+            check_state(watch, &own);
             break;
         case WATCH_BACKING_OFF:
         case WATCH_WAITING_FOR_KIND:

@@ -23,5 +23,7 @@ extern const struct watch_timing WATCH_TIMING;
 
 /* Before watch_run. */
 void watch_set_timing(struct watch *watch, const struct watch_timing *timing);
+/* Before watch_run: the handler has seen everything up to this version, so no view is loaded. */
+void watch_resume_at(struct watch *watch, const char *resource_version);
 
 #endif

@@ -22,6 +22,7 @@ const char *watch_state_name(enum watch_state state)
         [WATCH_PAGING] = "paging",
         [WATCH_LISTING_WHOLE] = "listing_whole",
         [WATCH_WATCHING] = "watching",
+        [WATCH_CHECKING] = "checking",
         [WATCH_BACKING_OFF] = "backing_off",
         [WATCH_WAITING_FOR_KIND] = "waiting_for_kind",
     };
@@ -72,14 +73,13 @@ static struct watch_step back_off(enum watch_state resume, bool is_trouble)
 static struct watch_step after_watching(const struct watch_facts *facts)
 {
     enum watch_state start = start_state(facts->lists_only);
-    struct watch_step step;
+    struct watch_step step = go(facts->is_mute ? WATCH_CHECKING : WATCH_WATCHING);
 
     switch (facts->outcome) {
     case WATCH_SYNCED:
     case WATCH_ENDED:
-        return go(WATCH_WATCHING);
+        return step;
     case WATCH_SILENT:
-        step = go(WATCH_WATCHING);
         step.drop_connections = true;
         return step;
     case WATCH_EXPIRED:
@@ -94,6 +94,20 @@ static struct watch_step after_watching(const struct watch_facts *facts)
     default:
         return back_off(WATCH_WATCHING, true);
     }
+}
+
+static struct watch_step after_checking(const struct watch_facts *facts)
+{
+    struct watch_step step = back_off(WATCH_CHECKING, true);
+
+    if (facts->outcome == WATCH_SYNCED) {
+        return go(WATCH_WATCHING);
+    }
+    if (facts->outcome == WATCH_VERSION_TOO_LARGE || facts->outcome == WATCH_EXPIRED) {
+        return back_off(start_state(facts->lists_only), false);
+    }
+    step.drop_connections = facts->outcome == WATCH_SILENT;
+    return step;
 }
 
 static struct watch_step after_listing(const struct watch_facts *facts)
@@ -133,6 +147,8 @@ struct watch_step watch_decide(const struct watch_facts *facts)
         step.is_trouble = true;
     } else if (facts->state == WATCH_WATCHING) {
         step = after_watching(facts);
+    } else if (facts->state == WATCH_CHECKING) {
+        step = after_checking(facts);
     } else if (facts->state == WATCH_LISTING) {
         step = after_listing(facts);
     } else if (facts->state == WATCH_PAGING || facts->state == WATCH_LISTING_WHOLE) {

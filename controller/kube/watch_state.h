@@ -13,19 +13,20 @@ enum watch_state {
     WATCH_PAGING,           /* a list in pages */
     WATCH_LISTING_WHOLE,    /* a list in one answer: its pages expired under us */
     WATCH_WATCHING,         /* the view is complete; changes after `resource_version` */
+    WATCH_CHECKING,         /* a stream said nothing at all: is our version still in its history? */
     WATCH_BACKING_OFF,      /* waiting after a failure, then `resume` */
     WATCH_WAITING_FOR_KIND, /* the server does not know the resource: polling */
 };
 
 /* How one request ended. */
 enum watch_outcome {
-    WATCH_SYNCED,            /* a list came whole */
+    WATCH_SYNCED,            /* a list came whole; a check found nothing wrong */
     WATCH_ENDED,             /* the server ended the stream in good order */
     WATCH_HASTY,             /* so it did, but at once and without any event */
     WATCH_SILENT,            /* an open stream gave no byte for too long */
     WATCH_REFUSED,           /* 400, 422 */
     WATCH_EXPIRED,           /* 410 */
-    WATCH_VERSION_TOO_LARGE, /* the server does not know our version yet: it was restored */
+    WATCH_VERSION_TOO_LARGE, /* our version lies ahead of the server: its store was restored */
     WATCH_MISSING,           /* 404 */
     WATCH_FAILED,            /* anything else */
 };
@@ -43,6 +44,7 @@ struct watch_facts {
     enum watch_outcome outcome;
     bool lists_only;         /* watch-list is not to be used (any more) */
     bool is_later_page;      /* the request was for a page that is not the first */
+    bool is_mute;            /* a watch lasted long enough for a bookmark, and gave no line */
     bool has_partial_stream; /* a watch-list gave objects, but no end of them */
 };
 

@@ -151,6 +151,14 @@ static void *run(void *context)
 struct watch_recorder *recorder_start(struct kube_client *client, const struct watch_config *config,
                                       const struct watch_timing *timing)
 {
+    return recorder_start_at(client, config, timing, NULL);
+}
+
+struct watch_recorder *recorder_start_at(struct kube_client *client,
+                                         const struct watch_config *config,
+                                         const struct watch_timing *timing,
+                                         const char *resource_version)
+{
     struct watch_recorder *recorder = xcalloc(1, sizeof(*recorder));
     const struct watch_handler handler = {
         .replace_begin = on_replace_begin,
@@ -176,6 +184,9 @@ struct watch_recorder *recorder_start(struct kube_client *client, const struct w
     recorder->watch = watch_new(client, config, &handler);
     if (timing) {
         watch_set_timing(recorder->watch, timing);
+    }
+    if (resource_version) {
+        watch_resume_at(recorder->watch, resource_version);
     }
     CHECK_INT(pthread_create(&recorder->thread, NULL, run, recorder), 0);
     return recorder;

@@ -13,6 +13,11 @@ struct watch_recorder;
 /* timing NULL: the real one. config is borrowed. */
 struct watch_recorder *recorder_start(struct kube_client *client, const struct watch_config *config,
                                       const struct watch_timing *timing);
+/* The same, as if it had seen everything up to this version already. */
+struct watch_recorder *recorder_start_at(struct kube_client *client,
+                                         const struct watch_config *config,
+                                         const struct watch_timing *timing,
+                                         const char *resource_version);
 /* Cancel the watch, and check that it ends within 2 s. */
 void recorder_stop(struct watch_recorder *recorder);
 

@@ -4,7 +4,6 @@
 
 #include <jansson.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "controller/base/buf.h"
 #include "controller/base/clock.h"
@@ -12,7 +11,7 @@
 #include "controller/base/metrics.h"
 #include "tests/check.h"
 #include "tests/support/child.h"
-#include "tests/support/pki.h"
+#include "tests/support/folder.h"
 #include "tests/support/watch_recorder.h"
 
 static const struct kube_resource WIDGETS = {"test.dev", "v1", "widgets", "Widget", true};
@@ -46,16 +45,15 @@ static void open_stage(struct stage *stage, const char *const *answers,
                        const struct watch_config *config, const struct watch_timing *timing)
 {
     AUTO(buf) struct buf script = BUF(1024 * 1024);
-    char folder[] = "/tmp/tenantry-watch-XXXXXX";
     const struct kube_client_config client_config = {.name = "watch"};
     struct err err;
 
-    *stage = (struct stage){.folder = xstrdup(mkdtemp(folder))};
+    *stage = (struct stage){.folder = folder_make()};
     for (const char *const *answer = answers; *answer; answer++) {
         buf_printf(&script, "%c%s", answer == answers ? '[' : ',', *answer);
     }
     buf_append_char(&script, ']');
-    stage->script_path = pki_write(stage->folder, "script.json", buf_str(&script));
+    stage->script_path = folder_write(stage->folder, "script.json", buf_str(&script), 0600);
     child_start(&stage->server,
                 (const char *[]){"python3", TEST_SCRIPT_SERVER, stage->script_path, NULL});
     AUTO(free) char *port = child_line(&stage->server);
@@ -65,7 +63,7 @@ static void open_stage(struct stage *stage, const char *const *answers,
         "contexts: [{name: c, context: {cluster: k, user: u}}]\nusers: [{name: u, user: {}}]\n"
         "clusters: [{name: k, cluster: {server: \"http://127.0.0.1:%s\"}}]\n",
         port);
-    stage->kubeconfig_path = pki_write(stage->folder, "kubeconfig", str_from(kubeconfig));
+    stage->kubeconfig_path = folder_write(stage->folder, "kubeconfig", str_from(kubeconfig), 0600);
     CHECK_OK(kube_config_load(stage->kubeconfig_path, NULL, &stage->config, &err), &err);
     CHECK_OK(kube_client_new(&stage->config, &client_config, &stage->client, &err), &err);
     stage->recorder = recorder_start(stage->client, config, timing);
@@ -81,12 +79,9 @@ static void close_stage(struct stage *stage)
     kube_client_free(stage->client);
     kube_config_release(&stage->config);
     child_stop(&stage->server);
-    (void)unlink(stage->script_path);
-    (void)unlink(stage->kubeconfig_path);
-    (void)rmdir(stage->folder);
     free(stage->script_path);
     free(stage->kubeconfig_path);
-    free(stage->folder);
+    folder_remove(stage->folder);
 }
 
 /* What the server was asked next. */
@@ -156,6 +151,11 @@ static void expect_story(struct stage *stage, const char *story)
 #define LIST(version, token, items)                                                                \
     "{\\\"kind\\\":\\\"WidgetList\\\",\\\"metadata\\\":{\\\"resourceVersion\\\":\\\"" version      \
     "\\\",\\\"continue\\\":\\\"" token "\\\"},\\\"items\\\":[" items "]}"
+#define PARTIAL                                                                                    \
+    "{\\\"kind\\\":\\\"PartialObjectMetadata\\\",\\\"metadata\\\":{\\\"name\\\":\\\"a\\\","        \
+    "\\\"resourceVersion\\\":\\\"1\\\"}}"
+#define GADGET "{\\\"kind\\\":\\\"Gadget\\\",\\\"metadata\\\":{\\\"name\\\":\\\"g\\\"}}"
+#define BARE "{\\\"kind\\\":\\\"Widget\\\"}"
 #define EXPIRED STATUS("410", "Expired")
 #define GONE STATUS("410", "Gone")
 #define BROKEN STATUS("500", "InternalError")
@@ -253,12 +253,7 @@ static void pages_are_one_view(void **state)
 
 static void metadata_only_asks_for_it(void **state)
 {
-    static const char *const script[] = {
-        "{\"end\":\"hold\",\"body\":[\""
-        "{\\\"type\\\":\\\"ADDED\\\",\\\"object\\\":{\\\"kind\\\":\\\"PartialObjectMetadata\\\","
-        "\\\"metadata\\\":{\\\"name\\\":\\\"a\\\",\\\"resourceVersion\\\":\\\"1\\\"}}}\\n" LISTED(
-            "5") "\"]}",
-        NULL};
+    static const char *const script[] = {HOLD(EVENT("ADDED", PARTIAL) LISTED("5")), NULL};
     const struct watch_config config = {
         .resource = &WIDGETS, .namespace_ = "ns", .metadata_only = true};
     struct stage stage;
@@ -366,17 +361,10 @@ static void a_stream_that_ends_at_once_without_an_event_is_a_failure(void **stat
 static void a_fault_in_the_stream_costs_no_list(void **state)
 {
     static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")),
-                                         OK(ADDED("b", "6") EVENT("ERROR", STATUS("500", "In"
-                                                                                         "te"
-                                                                                         "rn"
-                                                                                         "al"
-                                                                                         "Er"
-                                                                                         "ro"
-                                                                                         "r"))),
+                                         OK(ADDED("b", "6") EVENT("ERROR", BROKEN)),
                                          OK("no json at all\\n"),
                                          FAIL("500", BROKEN),
-                                         FAIL("403", STATUS("403", "Forbidd"
-                                                                   "en")),
+                                         FAIL("403", FORBIDDEN),
                                          HOLD(ADDED("c", "7")),
                                          NULL};
     struct stage stage;
@@ -690,13 +678,8 @@ static double ignored(const char *reason)
 static void what_is_no_widget_is_left_out_and_counted(void **state)
 {
     static const char *const script[] = {
-        HOLD(ADDED("a", "1") EVENT("ADDED", "{\\\"kind\\\":\\\"Gadget\\\",\\\"metadata\\\":{"
-                                            "\\\"name\\\":\\\"g\\\",\\\"resourceVersion\\\":"
-                                            "\\\"2\\\"}}") EVENT("ADDED", "{\\\"kind\\\":"
-                                                                          "\\\"Widget\\\"}")
-                 LISTED("5") EVENT("WONDER", OBJECT("w", "6")) EVENT("MODIFIED", "{\\\"kind\\\":"
-                                                                                 "\\\"Gadget\\\"}")
-                     ADDED("b", "7")),
+        HOLD(ADDED("a", "1") EVENT("ADDED", GADGET) EVENT("ADDED", BARE) LISTED("5")
+                 EVENT("WONDER", OBJECT("w", "6")) EVENT("MODIFIED", GADGET) ADDED("b", "7")),
         NULL};
     double wrong_kind = ignored("wrong_kind");
     double no_metadata = ignored("no_metadata");
@@ -713,14 +696,13 @@ static void what_is_no_widget_is_left_out_and_counted(void **state)
     close_stage(&stage);
 }
 
+#define TWENTY "bbbbbbbbbbbbbbbbbbbb"
+#define HUNDRED TWENTY TWENTY TWENTY TWENTY TWENTY
+
 static void an_object_over_the_maximum_is_trouble_that_is_told(void **state)
 {
-    static const char *const script[] = {
-        OK(ADDED("a", "1") LISTED("5")),
-        HOLD(ADDED("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-                   "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
-                   "6")),
-        HOLD(ADDED("c", "7")), NULL};
+    static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")), HOLD(ADDED(HUNDRED, "6")),
+                                         HOLD(ADDED("c", "7")), NULL};
     const struct watch_config config = {
         .resource = &WIDGETS, .namespace_ = "ns", .object_max_bytes = 160};
     struct stage stage;

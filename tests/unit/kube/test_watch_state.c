@@ -3,7 +3,7 @@
 #include "tests/check.h"
 
 static const enum watch_state REQUEST_STATES[] = {WATCH_LISTING, WATCH_PAGING, WATCH_LISTING_WHOLE,
-                                                  WATCH_WATCHING};
+                                                  WATCH_WATCHING, WATCH_CHECKING};
 
 static struct watch_step decide(enum watch_state state, enum watch_outcome outcome)
 {
@@ -65,6 +65,24 @@ static void a_watch_goes_on_from_its_version(void **state)
     CHECK(decide(WATCH_WATCHING, WATCH_SILENT).drop_connections);
     CHECK_INT(decide(WATCH_WATCHING, WATCH_HASTY).state, WATCH_BACKING_OFF);
     CHECK_INT(decide(WATCH_WATCHING, WATCH_FAILED).state, WATCH_BACKING_OFF);
+}
+
+/* A stream that says nothing at all may mean that our version lies ahead of a restored store. */
+static void a_mute_stream_has_the_version_checked(void **state)
+{
+    static const enum watch_outcome outcomes[] = {WATCH_SILENT, WATCH_ENDED};
+    struct watch_facts facts = {.state = WATCH_WATCHING, .is_mute = true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(outcomes); i++) {
+        facts.outcome = outcomes[i];
+        CHECK_INT(watch_decide(&facts).state, WATCH_CHECKING);
+        CHECK(!watch_decide(&facts).is_trouble);
+    }
+    CHECK_INT(decide(WATCH_CHECKING, WATCH_SYNCED).state, WATCH_WATCHING);
+    CHECK_INT(decide(WATCH_CHECKING, WATCH_FAILED).resume, WATCH_CHECKING);
+    CHECK_INT(decide(WATCH_CHECKING, WATCH_VERSION_TOO_LARGE).state, WATCH_BACKING_OFF);
+    CHECK_INT(decide(WATCH_CHECKING, WATCH_VERSION_TOO_LARGE).resume, WATCH_LISTING);
 }
 
 static void a_version_in_doubt_costs_a_new_view(void **state)
@@ -191,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outcomes_follow_from_the_error),
         cmocka_unit_test(a_watch_goes_on_from_its_version),
+        cmocka_unit_test(a_mute_stream_has_the_version_checked),
         cmocka_unit_test(a_version_in_doubt_costs_a_new_view),
         cmocka_unit_test(a_server_without_watch_list_is_asked_for_pages_from_then_on),
         cmocka_unit_test(expired_pages_lead_to_one_whole_list),
