@@ -48,6 +48,7 @@ struct server_endpoint {
     int port;
     const char *sslmode;
     const char *ca_pem; /* "" if none */
+    const char *target_session_attrs;
 };
 MUST_CHECK int servers_endpoint(struct servers *servers, struct arena *arena, const char *server,
                                 struct server_endpoint *ret, struct err *err);

@@ -1,0 +1,200 @@
+/* The step Database: look at roles and database, plan, execute.
+ *
+ * Safe against a crash between any two statements: the registry's row, written before this step
+ * runs, says whose the names are; each role is made together with its mark; the database is made
+ * closed and owned by a marked role, and is opened last (database_plan.c tells why each state in
+ * between can be told from a stranger's). Whatever the next run finds, the plan leads from there to
+ * the same end. Two controllers at once do no harm: names are unique on the server, and who comes
+ * second looks again. */
+#include "controller/base/str.h"
+#include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/database/steps.h"
+#include "reconcilers/model/codec.h"
+#include "reconcilers/model/conditions.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/registry/registry.h"
+#include "reconcilers/registry/steps.h"
+
+enum { BUSY_RETRY_MS = 1000, EVENT_MAX_BYTES = 1024 };
+
+/* ---- what the files of this folder share ---- */
+
+void scope_init(struct scope *scope, struct arena *arena, const struct tenant_work *work)
+{
+    static const char *const suffixes[ROLE_COUNT] = {"owner", "rw", "ro", "app", "a", "b"};
+    const struct tenant *tenant = work->tenant;
+
+    *scope = (struct scope){
+        .tenant_id = work->tenant_id,
+        .uid = tenant->uid,
+        .subdomain = tenant->subdomain,
+        .server = work->place.server,
+        .database = work->place.database,
+        .schema = work->place.schema,
+        .mark = arena_printf(arena, "tenantry: tenant %s uid %s", work->tenant_id, tenant->uid),
+    };
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        scope->roles[i] = name_role(arena, tenant->subdomain, suffixes[i]);
+    }
+}
+
+int scope_find(struct scope *scope, struct reconcile *rc, struct tenant_work *work, bool *ret_found,
+               struct err *err)
+{
+    if (text_is_empty(work->tenant_id) && record_find(rc, work, err)) {
+        return -1;
+    }
+    *ret_found = !text_is_empty(work->tenant_id) && !text_is_empty(work->place.server);
+    if (*ret_found) {
+        scope_init(scope, rc->arena, work);
+    }
+    return 0;
+}
+
+bool database_warns_only(const struct tenant_work *work)
+{
+    AUTO(arena) struct arena scratch;
+    AUTO(record)
+    const struct record *record = cache_get(work->services->database_servers, work->place.server);
+
+    arena_init(&scratch, 0);
+    if (!record) {
+        return false;
+    }
+    struct database_server *server = ARENA_NEW(&scratch, struct database_server);
+    database_server_unpack(record, &scratch, server);
+    return server->drift == DRIFT_WARN;
+}
+
+/* The version of the schema enters the status when everything stood for the first time, and stays
+ * whatever happens later. */
+bool database_was_complete(const struct tenant_work *work)
+{
+    return work->tenant->status.schema_version > 0;
+}
+
+/* ---- ensuring ---- */
+
+/* Before the marks are rewritten: afterwards nothing tells that the things were retained once. */
+static int forget_retained(struct reconcile *rc, const struct tenant_work *work,
+                           const struct scope *scope, struct err *err)
+{
+    struct registry *registry = work->services->registry;
+    return registry_unretain(registry, rc, scope->tenant_id, "database", scope->database, err) ||
+                   registry_unretain(registry, rc, scope->tenant_id, "role", NULL, err)
+               ? -1
+               : 0;
+}
+
+static void tell(const struct tenant_work *work, const struct scope *scope, const struct seen *seen,
+                 const struct plan *plan)
+{
+    AUTO(buf) struct buf words = BUF(EVENT_MAX_BYTES * 4);
+
+    if (!database_was_complete(work)) {
+        if (!seen->database.exists) {
+            work_event(work, EVENT_NORMAL, "DatabaseCreated", "Create",
+                       "created database \"%s\" on server \"%s\"", scope->database, scope->server);
+        }
+        return;
+    }
+    database_plan_describe(scope, plan, &words);
+    work_event(work, EVENT_WARNING, "DriftHealed", "Heal", "put right: %s", buf_text(&words));
+}
+
+static int report_drift(const struct tenant_work *work, const struct scope *scope,
+                        const struct plan *drift, struct err *err)
+{
+    AUTO(buf) struct buf words = BUF(EVENT_MAX_BYTES * 4);
+
+    database_plan_describe(scope, drift, &words);
+    work_event(work, EVENT_WARNING, "DriftDetected", "Compare", "left as it is: %s",
+               buf_text(&words));
+    return err_set(err, ERR_TERMINAL, "DriftDetected",
+                   "somebody changed what the controller made, and DatabaseServer \"%s\" says to "
+                   "warn only: %s",
+                   scope->server, buf_text(&words));
+}
+
+static int apply(struct reconcile *rc, const struct tenant_work *work, struct sql_conn *conn,
+                 const struct scope *scope, const struct seen *seen, const struct plan *plan,
+                 struct err *err)
+{
+    bool suspended = work->tenant->state == TENANT_SUSPENDED;
+    bool adopting = work->adopted || database_is_adopted(scope, seen);
+    struct plan *intended = ARENA_NEW(rc->arena, struct plan);
+    struct plan *drift = ARENA_NEW(rc->arena, struct plan);
+
+    database_plan_split(plan, adopting, intended, drift);
+    if (forget_retained(rc, work, scope, err)) {
+        return -1;
+    }
+    if (drift->count > 0 && database_was_complete(work) && database_warns_only(work)) {
+        return database_execute(conn, &rc->call, scope, intended, err)
+                   ? -1
+                   : report_drift(work, scope, drift, err);
+    }
+    if (database_apply(conn, &rc->call, rc->arena, scope, suspended, seen, plan, err)) {
+        return -1;
+    }
+    if (drift->count > 0) {
+        tell(work, scope, seen, drift);
+    }
+    return 0;
+}
+
+static int end_sessions(struct reconcile *rc, struct sql_conn *conn, const struct scope *scope,
+                        bool whole_database, struct err *err)
+{
+    int left = 0;
+
+    if (database_end_sessions(conn, &rc->call, scope, whole_database, &left, err)) {
+        return -1;
+    }
+    if (left > 0) {
+        (void)err_set(err, ERR_WAIT, "DatabaseBusy",
+                      "%d sessions of the tenant were told to end and have not yet", left);
+        err->retry_after_ms = BUSY_RETRY_MS;
+        return -1;
+    }
+    return 0;
+}
+
+static int ensure(struct reconcile *rc, const struct tenant_work *work, struct sql_conn *conn,
+                  const struct scope *scope, struct err *err)
+{
+    bool suspended = work->tenant->state == TENANT_SUSPENDED;
+    struct seen *seen = ARENA_NEW(rc->arena, struct seen);
+    struct plan *plan = ARENA_NEW(rc->arena, struct plan);
+
+    if (database_look(conn, &rc->call, rc->arena, scope, suspended, seen, plan, err)) {
+        return -1;
+    }
+    if ((plan->count > 0 || work->adopted) && apply(rc, work, conn, scope, seen, plan, err)) {
+        return -1;
+    }
+    return suspended ? end_sessions(rc, conn, scope, false, err) : 0;
+}
+
+int database_ensure(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct scope scope;
+
+    if (work->place.isolation != ISOLATION_DATABASE) {
+        return err_set(err, ERR_TERMINAL, "IsolationUnsupported",
+                       "isolation %s is not available yet: use Database",
+                       isolation_text(work->place.isolation));
+    }
+    scope_init(&scope, rc->arena, work);
+    if (servers_borrow(work->services->servers, rc, scope.server, NULL, &loan, err)) {
+        return -1;
+    }
+    if (ensure(rc, work, loan.conn, &scope, err)) {
+        loan.failure = *err;
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,412 @@
+/* Deletion of a tenant's database, by policy.
+ *
+ * Nothing is touched that the registry does not give to this Tenant's UID and that does not bear
+ * the mark of that id (database_owned). Every statement takes what is gone for done, so a crash
+ * anywhere is taken up by the next run, which begins by looking.
+ *
+ * Retain: logins off, connections refused, sessions ended, listed. Delete: the same lock, then DROP
+ * DATABASE; then whatever the roles own in other databases goes to those databases' owners, since
+ * it is not the tenant's database; then the roles. The roles go last because the owner role's mark
+ * is what still proves the rest. Prepared transactions are rolled back before the database is
+ * closed, because that takes a connection to it. */
+#include "controller/base/clock.h"
+#include "controller/base/str.h"
+#include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/database/steps.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/registry/registry.h"
+
+enum { BUSY_RETRY_MS = 5000, DAY_S = 24 * 60 * 60 };
+
+/* ---- policy ---- */
+
+bool deletion_retains(const struct tenant_work *work)
+{
+    return work->deletion_policy == DELETION_RETAIN || work->tenant->deletion_grace_days > 0;
+}
+
+int deletion_check(const struct tenant_work *work, struct err *err)
+{
+    if (work->deletion_policy != DELETION_SNAPSHOT || deletion_retains(work)) {
+        return 0;
+    }
+    return err_set(
+        err, ERR_TERMINAL, "SnapshotNoStore",
+        "deletionPolicy Snapshot needs an object store to put the snapshot in, and there "
+        "is none; nothing was deleted: set deletionPolicy to Retain or Delete");
+}
+
+/* When the purge of what grace keeps is due, 0 = never. The purge itself is to look for such rows
+ * of tenant_retained and to run destroy() for them. */
+static int64_t delete_after_s(const struct tenant_work *work)
+{
+    bool grace = work->deletion_policy != DELETION_RETAIN && work->tenant->deletion_grace_days > 0;
+    return grace ? clock_wall_s() + work->tenant->deletion_grace_days * DAY_S : 0;
+}
+
+/* ---- on the server ---- */
+
+struct ending {
+    struct reconcile *rc;
+    struct tenant_work *work;
+    const struct scope *scope;
+    struct seen seen;
+    struct owned owned;
+    int64_t size_bytes;
+};
+
+static int borrow(const struct ending *ending, const char *database, struct server_loan *loan,
+                  struct err *err)
+{
+    return servers_borrow(ending->work->services->servers, ending->rc, ending->scope->server,
+                          database, loan, err);
+}
+
+static int report(struct server_loan *loan, const struct err *err)
+{
+    loan->failure = *err;
+    return -1;
+}
+
+static int busy(struct err *err, const struct scope *scope, const char *obstacles)
+{
+    (void)err_set(err, ERR_WAIT, "DatabaseBusy",
+                  "database \"%s\" on server \"%s\" is held by what the controller may not end: "
+                  "%s; end that, and the deletion goes on",
+                  scope->database, scope->server, obstacles);
+    err->retry_after_ms = BUSY_RETRY_MS;
+    return -1;
+}
+
+static int look(struct ending *ending, struct sql_conn *conn, struct err *err)
+{
+    struct reconcile *rc = ending->rc;
+
+    if (database_observe(conn, &rc->call, rc->arena, ending->scope, &ending->seen, err)) {
+        return -1;
+    }
+    database_owned(ending->scope, &ending->seen, &ending->owned);
+    return 0;
+}
+
+/* Logins off, with `close` the database too, and the sessions ended. */
+static int lock(struct ending *ending, struct sql_conn *conn, bool close, struct err *err)
+{
+    struct reconcile *rc = ending->rc;
+    struct plan *plan = ARENA_NEW(rc->arena, struct plan);
+    bool whole = close && ending->owned.database;
+    int left = 0;
+
+    database_plan_lock(ending->scope, &ending->seen, &ending->owned, close, plan);
+    if (database_execute(conn, &rc->call, ending->scope, plan, err) ||
+        database_end_sessions(conn, &rc->call, ending->scope, whole, &left, err)) {
+        return -1;
+    }
+    return left > 0 ? busy(err, ending->scope, "sessions that were told to end and have not yet")
+                    : 0;
+}
+
+static bool owns_anything(const struct owned *owned)
+{
+    bool any = owned->database;
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        any |= owned->roles[i];
+    }
+    return any;
+}
+
+/* ---- Retain ---- */
+
+static size_t list_items(const struct scope *scope, const struct owned *owned, int64_t size_bytes,
+                         struct retained items[ROLE_COUNT + 1])
+{
+    size_t count = 0;
+    if (owned->database) {
+        items[count++] = (struct retained){"database", scope->database, scope->server, size_bytes};
+    }
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        if (owned->roles[i]) {
+            items[count++] = (struct retained){"role", scope->roles[i], scope->server, 0};
+        }
+    }
+    return count;
+}
+
+static int list_retained(const struct ending *ending, struct err *err)
+{
+    struct retained items[ROLE_COUNT + 1];
+    const struct scope *scope = ending->scope;
+    size_t count = list_items(scope, &ending->owned, ending->size_bytes, items);
+
+    return registry_retain(ending->work->services->registry, ending->rc, scope->tenant_id,
+                           scope->subdomain, items, count, delete_after_s(ending->work), err);
+}
+
+static int lock_retained(struct ending *ending, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile *rc = ending->rc;
+
+    if (borrow(ending, NULL, &loan, err)) {
+        return -1;
+    }
+    if (look(ending, loan.conn, err) ||
+        (ending->owned.database &&
+         database_size(loan.conn, &rc->call, ending->scope, &ending->size_bytes, err)) ||
+        lock(ending, loan.conn, true, err)) {
+        return report(&loan, err);
+    }
+    return 0;
+}
+
+static int retain(struct ending *ending, struct err *err)
+{
+    const struct scope *scope = ending->scope;
+
+    if (lock_retained(ending, err)) {
+        return -1;
+    }
+    if (!owns_anything(&ending->owned)) {
+        return 0;
+    }
+    if (list_retained(ending, err)) {
+        return -1;
+    }
+    const char *reason = ending->work->retain_reason;
+    bool told = !text_is_empty(reason);
+    work_event(ending->work, EVENT_NORMAL, told ? reason : "Retained", "Retain",
+               "kept and locked: database \"%s\" on server \"%s\" (%lld bytes) and the roles "
+               "\"%s\" to \"%s\"; a new Tenant with the annotation %s: %s takes them back",
+               scope->database, scope->server, (long long)ending->size_bytes,
+               scope->roles[ROLE_OWNER], scope->roles[ROLE_A], NAME_ANNOTATION_ADOPT,
+               scope->tenant_id);
+    return 0;
+}
+
+/* ---- Delete ---- */
+
+/* Logins off. Says what was prepared in the database, and makes sure that one can connect to it
+ * then. */
+static int stop_logins(struct ending *ending, struct prepared **ret_prepared, size_t *ret_count,
+                       struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile *rc = ending->rc;
+    struct plan open = {.actions = {{.kind = ACTION_OPEN_DATABASE}}, .count = 1};
+
+    *ret_count = 0;
+    if (borrow(ending, NULL, &loan, err)) {
+        return -1;
+    }
+    if (look(ending, loan.conn, err) || lock(ending, loan.conn, false, err)) {
+        return report(&loan, err);
+    }
+    if (!ending->owned.database) {
+        return 0;
+    }
+    if (database_prepared(loan.conn, &rc->call, rc->arena, ending->scope, ret_prepared, ret_count,
+                          err) ||
+        (*ret_count > 0 && !ending->seen.database.allows_connections &&
+         database_execute(loan.conn, &rc->call, ending->scope, &open, err))) {
+        return report(&loan, err);
+    }
+    return 0;
+}
+
+/* What may not be rolled back stays, and is named as an obstacle. */
+static int roll_back_prepared(struct ending *ending, const struct prepared *prepared, size_t count,
+                              struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (count == 0) {
+        return 0;
+    }
+    if (borrow(ending, ending->scope->database, &loan, err)) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (database_roll_back_prepared(loan.conn, &ending->rc->call, &prepared[i], err) &&
+            !err_has_reason(err, "InsufficientPrivilege")) {
+            return report(&loan, err);
+        }
+    }
+    return 0;
+}
+
+/* With prepared transactions left the database stays open: only somebody who connects to it can end
+ * them. */
+static int check_prepared(const struct ending *ending, struct sql_conn *conn, struct err *err)
+{
+    struct reconcile *rc = ending->rc;
+    struct prepared *prepared = NULL;
+    const char *obstacles = "";
+    size_t count = 0;
+
+    if (database_prepared(conn, &rc->call, rc->arena, ending->scope, &prepared, &count, err)) {
+        return -1;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    if (database_obstacles(conn, &rc->call, rc->arena, ending->scope, &obstacles, err)) {
+        return -1;
+    }
+    return busy(err, ending->scope, obstacles);
+}
+
+static int drop_owned_database(const struct ending *ending, struct sql_conn *conn, struct err *err)
+{
+    struct reconcile *rc = ending->rc;
+    const char *obstacles = "";
+
+    if (database_obstacles(conn, &rc->call, rc->arena, ending->scope, &obstacles, err)) {
+        return -1;
+    }
+    if (*obstacles) {
+        return busy(err, ending->scope, obstacles);
+    }
+    return database_drop(conn, &rc->call, ending->scope, err);
+}
+
+/* The database, and then where else something hangs on the roles. */
+static int drop_database(struct ending *ending, struct dependency **ret_dependencies,
+                         size_t *ret_count, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile *rc = ending->rc;
+
+    *ret_count = 0;
+    if (borrow(ending, NULL, &loan, err)) {
+        return -1;
+    }
+    if (look(ending, loan.conn, err) ||
+        (ending->owned.database && check_prepared(ending, loan.conn, err)) ||
+        lock(ending, loan.conn, true, err) ||
+        (ending->owned.database && drop_owned_database(ending, loan.conn, err)) ||
+        database_dependencies(loan.conn, &rc->call, rc->arena, ending->scope, &ending->owned,
+                              ret_dependencies, ret_count, err)) {
+        return report(&loan, err);
+    }
+    return 0;
+}
+
+static int disown(const struct ending *ending, const struct dependency *dependency, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    const char *database = *dependency->database ? dependency->database : NULL;
+    const char *words = database ? database : "the whole server";
+
+    if (borrow(ending, database, &loan, err)) {
+        return err_wrap(err, "roles %s own something or hold rights in database \"%s\"",
+                        dependency->roles, words);
+    }
+    if (database_disown(loan.conn, &ending->rc->call, ending->scope, &ending->owned, err)) {
+        loan.failure = *err;
+        return err_wrap(err, "taking from roles %s what they have in database \"%s\"",
+                        dependency->roles, words);
+    }
+    if (database) {
+        work_event(ending->work, EVENT_WARNING, "Reassigned", "Delete",
+                   "what roles %s owned in database \"%s\" on server \"%s\" was given to its owner",
+                   dependency->roles, database, ending->scope->server);
+    }
+    return 0;
+}
+
+static int drop_roles(const struct ending *ending, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (borrow(ending, NULL, &loan, err)) {
+        return -1;
+    }
+    if (database_drop_roles(loan.conn, &ending->rc->call, ending->scope, &ending->owned, err)) {
+        return report(&loan, err);
+    }
+    return 0;
+}
+
+static int forget_retained(const struct ending *ending, struct err *err)
+{
+    struct registry *registry = ending->work->services->registry;
+    const struct scope *scope = ending->scope;
+
+    return registry_unretain(registry, ending->rc, scope->tenant_id, "database", scope->database,
+                             err) ||
+                   registry_unretain(registry, ending->rc, scope->tenant_id, "role", NULL, err)
+               ? -1
+               : 0;
+}
+
+static int destroy(struct ending *ending, struct err *err)
+{
+    struct prepared *prepared = NULL;
+    struct dependency *dependencies = NULL;
+    size_t prepared_count = 0;
+    size_t dependency_count = 0;
+
+    if (stop_logins(ending, &prepared, &prepared_count, err) ||
+        roll_back_prepared(ending, prepared, prepared_count, err) ||
+        drop_database(ending, &dependencies, &dependency_count, err)) {
+        return -1;
+    }
+    bool any = owns_anything(&ending->owned);
+    for (size_t i = 0; i < dependency_count; i++) {
+        if (disown(ending, &dependencies[i], err)) {
+            return -1;
+        }
+    }
+    if (drop_roles(ending, err) || forget_retained(ending, err)) {
+        return -1;
+    }
+    if (any) {
+        work_event(ending->work, EVENT_NORMAL, "DatabaseDeleted", "Delete",
+                   "deleted database \"%s\" and its roles on server \"%s\"",
+                   ending->scope->database, ending->scope->server);
+    }
+    return 0;
+}
+
+/* ---- the step ---- */
+
+/* The user gave the server up: what should be there is listed, and nothing is touched. */
+static int let_go(struct ending *ending, struct err *err)
+{
+    const struct err cause = *err;
+
+    ending->owned =
+        (struct owned){.roles = {true, true, true, true, true, false}, .database = true};
+    ending->size_bytes = 0;
+    if (list_retained(ending, err)) {
+        return -1;
+    }
+    work_event(ending->work, EVENT_WARNING, "ForceFinalized", "Delete",
+               "let go of database \"%s\" on server \"%s\" without touching it, as the annotation "
+               "%s says; it is listed as retained: %s",
+               ending->scope->database, ending->scope->server, NAME_ANNOTATION_FORCE,
+               cause.message);
+    return 0;
+}
+
+int database_finalize(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+    struct scope scope;
+    bool found = false;
+
+    if (deletion_check(work, err) || scope_find(&scope, rc, work, &found, err)) {
+        return -1;
+    }
+    if (!found) {
+        return 0;
+    }
+    struct ending *ending = ARENA_NEW(rc->arena, struct ending);
+    *ending = (struct ending){.rc = rc, .work = work, .scope = &scope};
+    int result = deletion_retains(work) ? retain(ending, err) : destroy(ending, err);
+    if (result && work->tenant->force_finalize && err->cls != ERR_CANCELED) {
+        return let_go(ending, err);
+    }
+    return result;
+}

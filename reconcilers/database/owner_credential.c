@@ -1,0 +1,319 @@
+/* The step OwnerCredential: the owner's temporary password, in a Secret of the operator's namespace
+ * that the owner alone may read.
+ *
+ * It needs no database, so that the slow hash (bcrypt, by design) is computed while CREATE DATABASE
+ * runs. What it cannot know is whether the owner has changed the password; the registry's digest
+ * tells what the users row had last. No digest: nothing is in force yet, so there must be a Secret,
+ * and its hash is computed for the row. A Secret that differs from the digest was edited, or a run
+ * ended before the row was written: the Secret counts, and its hash is computed again. A digest
+ * without a Secret is for the step Owner to judge, which sees the row: the Secret was lost, or has
+ * done its service.
+ *
+ * Order, as for every secret here: Secret, then the row, then the digest. */
+#include <crypt.h>
+#include <string.h>
+
+#include "controller/base/js.h"
+#include "controller/base/str.h"
+#include "controller/kube/secret_object.h"
+#include "reconcilers/database/objects.h"
+#include "reconcilers/database/owner_internal.h"
+#include "reconcilers/database/steps.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/registry/registry.h"
+
+enum {
+    PASSWORD_CHARACTERS = 24,
+    PASSWORD_MIN_CHARACTERS = 16,
+    PASSWORD_MAX_CHARACTERS = 72,
+    BCRYPT_COST = 12,
+    BCRYPT_SALT_BYTES = 16,
+    BODY_MAX_BYTES = 16 * 1024,
+};
+
+#define DIGEST_KIND "owner"
+
+/* ---- the hash ---- */
+
+int owner_hash(const struct secret *password, struct secret *ret_hash, struct err *err)
+{
+    unsigned char salt[BCRYPT_SALT_BYTES];
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+    struct crypt_data *data = xcalloc(1, sizeof(*data)); /* 32 KiB */
+    const char *hash = NULL;
+
+    random_bytes(salt, sizeof(salt));
+    if (crypt_gensalt_rn("$2b$", BCRYPT_COST, (const char *)salt, sizeof(salt), setting,
+                         sizeof(setting))) {
+        hash = crypt_rn(secret_bytes(password), setting, data, sizeof(*data));
+    }
+    if (hash) {
+        secret_set(ret_hash, str_from(hash));
+    }
+    explicit_bzero(data, sizeof(*data));
+    free(data);
+    return hash ? 0
+                : err_set(err, ERR_TERMINAL, "HashUnavailable",
+                          "the system's libcrypt cannot make bcrypt hashes");
+}
+
+bool owner_password_usable(const struct secret *password)
+{
+    const char *bytes = password ? secret_bytes(password) : "";
+    size_t length = password ? secret_length(password) : 0;
+
+    if (length < PASSWORD_MIN_CHARACTERS || length > PASSWORD_MAX_CHARACTERS) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] <= ' ' || bytes[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void digest_of(const struct secret *password, char ret_text[SHA256_TEXT_BYTES])
+{
+    hash_sha256_text((struct str){secret_bytes(password), secret_length(password)}, ret_text);
+}
+
+/* ---- who may read it ---- */
+
+static const char *secret_name(struct reconcile *rc, const struct tenant_work *work)
+{
+    return name_owner_secret(rc->arena, work->tenant->subdomain);
+}
+
+static struct kube_ref ref_to(struct reconcile *rc, const struct tenant_work *work,
+                              const struct kube_resource *resource)
+{
+    return (struct kube_ref){.resource = resource,
+                             .namespace_ = work->services->system_namespace,
+                             .name = secret_name(rc, work)};
+}
+
+static bool role_equal(struct str body, const char *secret)
+{
+    AUTO(json) json_t *tree = NULL;
+    struct err ignored;
+
+    if (js_parse(body, OBJECT_MAX_BYTES, &tree, &ignored)) {
+        return false;
+    }
+    const json_t *rules = js_at(tree, "/rules");
+    const json_t *rule = json_array_get(rules, 0);
+    const json_t *names = json_object_get(rule, "resourceNames");
+    const json_t *verbs = json_object_get(rule, "verbs");
+    const json_t *resources = json_object_get(rule, "resources");
+    return json_array_size(rules) == 1 && json_array_size(names) == 1 &&
+           json_array_size(verbs) == 1 && json_array_size(resources) == 1 &&
+           text_equal(json_string_value(json_array_get(names, 0)), secret) &&
+           text_equal(json_string_value(json_array_get(verbs, 0)), "get") &&
+           text_equal(json_string_value(json_array_get(resources, 0)), "secrets");
+}
+
+static void write_word_array(struct jsonw *writer, const char *name, const char *word)
+{
+    jsonw_array(writer, name);
+    jsonw_text(writer, NULL, word);
+    jsonw_end_array(writer);
+}
+
+static int apply_role(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+{
+    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
+    struct jsonw writer;
+    const struct kube_ref ref = ref_to(rc, work, &KUBE_ROLES);
+
+    jsonw_init(&writer, &json);
+    object_begin(&writer, work, &ref, NULL);
+    jsonw_array(&writer, "rules");
+    jsonw_object(&writer, NULL);
+    write_word_array(&writer, "apiGroups", "");
+    write_word_array(&writer, "resources", "secrets");
+    write_word_array(&writer, "resourceNames", ref.name);
+    write_word_array(&writer, "verbs", "get");
+    jsonw_end_object(&writer);
+    jsonw_end_array(&writer);
+    jsonw_end_object(&writer);
+    return kube_apply(work->services->kube, &rc->call, &ref, NAME_MANAGER, buf_str(&json), NULL,
+                      err);
+}
+
+static int apply_binding(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+{
+    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
+    struct jsonw writer;
+    const struct kube_ref ref = ref_to(rc, work, &KUBE_ROLE_BINDINGS);
+
+    jsonw_init(&writer, &json);
+    object_begin(&writer, work, &ref, NULL);
+    object_write_binding(&writer, "Role", ref.name, "User", NULL, work->tenant->owner.email);
+    jsonw_end_object(&writer);
+    return kube_apply(work->services->kube, &rc->call, &ref, NAME_MANAGER, buf_str(&json), NULL,
+                      err);
+}
+
+/* What stands of one of the two: our own and right, our own and wrong, or nothing. */
+static int look_at_right(struct reconcile *rc, const struct tenant_work *work,
+                         const struct kube_resource *resource, bool *ret_stands, struct err *err)
+{
+    AUTO(buf) struct buf body = BUF(OBJECT_MAX_BYTES);
+    const struct kube_ref ref = ref_to(rc, work, resource);
+    struct kube_meta meta = {0};
+    bool found = false;
+
+    *ret_stands = false;
+    if (object_look(rc, work, &ref, &body, &meta, &found, err)) {
+        return -1;
+    }
+    if (!found) {
+        return 0;
+    }
+    if (!object_is_own(work, &meta)) {
+        return object_refuse(
+            work, resource == &KUBE_ROLES ? "role" : "rolebinding", ref.namespace_, ref.name,
+            kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_TENANT_UID), err);
+    }
+    *ret_stands =
+        text_equal(kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_TENANT_UID),
+                   work->tenant->uid) &&
+        (resource == &KUBE_ROLES ? role_equal(buf_str(&body), ref.name)
+                                 : object_binding_equal(buf_str(&body), "Role", ref.name, "User",
+                                                        NULL, work->tenant->owner.email));
+    return 0;
+}
+
+static int ensure_rights(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+{
+    bool role = false;
+    bool binding = false;
+
+    return look_at_right(rc, work, &KUBE_ROLES, &role, err) ||
+                   (!role && apply_role(rc, work, err)) ||
+                   look_at_right(rc, work, &KUBE_ROLE_BINDINGS, &binding, err) ||
+                   (!binding && apply_binding(rc, work, err))
+               ? -1
+               : 0;
+}
+
+/* ---- the Secret ---- */
+
+static int fetch(struct reconcile *rc, const struct tenant_work *work, struct kube_secret *ret,
+                 bool *ret_found, struct err *err)
+{
+    const char *namespace_ = work->services->system_namespace;
+
+    *ret_found = true;
+    if (kube_secret_fetch(work->services->kube, &rc->call, namespace_, secret_name(rc, work),
+                          NAME_LABEL_TENANT_UID, ret, err)) {
+        *ret_found = false;
+        return err->cls == ERR_NOT_FOUND ? 0 : -1;
+    }
+    bool own =
+        text_equal(ret->owner_uid, work->tenant->uid) || (*ret->owner_uid && object_adopts(work));
+    return own ? 0
+               : object_refuse(work, "secret", namespace_, secret_name(rc, work), ret->owner_uid,
+                               err);
+}
+
+/* The Secret with the address and the password in work. */
+static int apply(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+{
+    AUTO(kube_secret) struct kube_secret content = {0};
+    struct kube_pair labels[3];
+    size_t count = work_labels(work, labels);
+
+    kube_secret_put_text(&content, "email", work->tenant->owner.email);
+    kube_secret_put(&content, "password", &work->owner_password);
+    return kube_secret_apply(work->services->kube, &rc->call, work->services->system_namespace,
+                             secret_name(rc, work), NAME_MANAGER, labels, count, &content, err);
+}
+
+static bool is_current(const struct tenant_work *work, const struct kube_secret *secret)
+{
+    const struct secret *email = kube_secret_get(secret, "email");
+    const struct secret *password = kube_secret_get(secret, "password");
+
+    return text_equal(secret->owner_uid, work->tenant->uid) && email && password &&
+           text_equal(secret_bytes(email), work->tenant->owner.email) &&
+           secret_equal(password, &work->owner_password);
+}
+
+int owner_credential_renew(struct reconcile *rc, struct tenant_work *work, struct err *err)
+{
+    secret_generate(&work->owner_password, PASSWORD_CHARACTERS);
+    work->owner_password_fresh = true;
+    return ensure_rights(rc, work, err) || apply(rc, work, err) ||
+                   owner_hash(&work->owner_password, &work->owner_hash, err)
+               ? -1
+               : 0;
+}
+
+int owner_credential_confirm(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+{
+    char digest[SHA256_TEXT_BYTES];
+
+    digest_of(&work->owner_password, digest);
+    return registry_digest_put(work->services->registry, rc, work->tenant_id, DIGEST_KIND, digest,
+                               err);
+}
+
+/* The Secret goes last: as long as it stands, the rest is looked for again. */
+int owner_credential_remove(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+{
+    const struct kube_ref binding = ref_to(rc, work, &KUBE_ROLE_BINDINGS);
+    const struct kube_ref role = ref_to(rc, work, &KUBE_ROLES);
+    const struct kube_ref secret = ref_to(rc, work, &KUBE_SECRETS);
+
+    return object_delete_own(rc, work, &binding, err) || object_delete_own(rc, work, &role, err) ||
+                   object_delete_own(rc, work, &secret, err)
+               ? -1
+               : 0;
+}
+
+/* ---- the step ---- */
+
+/* There is a Secret: it is the truth, as long as what it holds can be used. */
+static int follow(struct reconcile *rc, struct tenant_work *work, const struct kube_secret *secret,
+                  const char *in_force, struct err *err)
+{
+    char digest[SHA256_TEXT_BYTES];
+    const struct secret *password = kube_secret_get(secret, "password");
+
+    if (!owner_password_usable(password)) {
+        return owner_credential_renew(rc, work, err);
+    }
+    secret_copy(&work->owner_password, password);
+    if (ensure_rights(rc, work, err) || (!is_current(work, secret) && apply(rc, work, err))) {
+        return -1;
+    }
+    digest_of(password, digest);
+    return text_equal(digest, in_force) ? 0 : owner_hash(password, &work->owner_hash, err);
+}
+
+int owner_credential_ensure(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+    AUTO(kube_secret) struct kube_secret secret = {0};
+    char in_force[SHA256_TEXT_BYTES];
+    bool found = false;
+
+    if (fetch(rc, work, &secret, &found, err) ||
+        registry_digest_get(work->services->registry, rc, work->tenant_id, DIGEST_KIND, in_force,
+                            err)) {
+        return -1;
+    }
+    if (found) {
+        return follow(rc, work, &secret, in_force, err);
+    }
+    return *in_force ? 0 : owner_credential_renew(rc, work, err);
+}
+
+int owner_credential_finalize(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+
+    return deletion_check(work, err) || owner_credential_remove(rc, work, err) ? -1 : 0;
+}

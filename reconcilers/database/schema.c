@@ -1,0 +1,89 @@
+/* The step Schema: the tenant schema in the tenant's database. One look is two queries; what it
+ * finds to do is done in one transaction (schema_plan.c tells how drift is found, schema_sql.c how
+ * it is put right). A crash leaves the schema as it was before, or with its new mark. */
+#include "controller/base/str.h"
+#include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/schema_internal.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/database/steps.h"
+
+enum { WORDS_MAX_BYTES = 4096 };
+
+static void tell(const struct tenant_work *work, const struct scope *scope,
+                 const struct schema_outcome *outcome)
+{
+    AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
+
+    schema_describe(outcome->differences, outcome->difference_count, &words);
+    switch (outcome->decision.action) {
+    case SCHEMA_KEEP:
+        return;
+    case SCHEMA_CREATE:
+        if (database_was_complete(work)) {
+            work_event(work, EVENT_WARNING, "DriftHealed", "Heal",
+                       "put right in database \"%s\": the whole tenant schema was missing",
+                       scope->database);
+        }
+        return;
+    case SCHEMA_MIGRATE:
+        work_event(work, EVENT_NORMAL, "SchemaUpgraded", "Migrate",
+                   "the tenant schema in database \"%s\" went from version %lld to %lld",
+                   scope->database, (long long)outcome->decision.version,
+                   (long long)schema_newest());
+        return;
+    case SCHEMA_COMPARE:
+        if (outcome->difference_count > 0) {
+            work_event(work, EVENT_WARNING, outcome->healed ? "DriftHealed" : "DriftDetected",
+                       outcome->healed ? "Heal" : "Compare", "%s in database \"%s\": %s",
+                       outcome->healed ? "put right" : "left as it is", scope->database,
+                       buf_text(&words));
+        }
+        return;
+    }
+}
+
+static int refuse_drift(const struct scope *scope, const struct schema_outcome *outcome,
+                        struct err *err)
+{
+    AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
+
+    schema_describe(outcome->differences, outcome->difference_count, &words);
+    return err_set(err, ERR_TERMINAL, "DriftDetected",
+                   "somebody changed the tenant schema in database \"%s\", and DatabaseServer "
+                   "\"%s\" says to warn only: %s",
+                   scope->database, scope->server, buf_text(&words));
+}
+
+static int ensure(struct reconcile *rc, const struct tenant_work *work, const struct scope *scope,
+                  struct sql_conn *conn, struct err *err)
+{
+    struct schema_outcome *outcome = ARENA_NEW(rc->arena, struct schema_outcome);
+    bool only_compare = database_was_complete(work) && database_warns_only(work);
+    int result = schema_converge(conn, &rc->call, rc->arena, scope, only_compare, outcome, err);
+
+    if (result == 0 || err_has_reason(err, "SchemaDrift")) {
+        tell(work, scope, outcome);
+    }
+    if (result == 0 && outcome->difference_count > 0 && !outcome->healed) {
+        return refuse_drift(scope, outcome, err);
+    }
+    return result;
+}
+
+int schema_ensure(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct scope scope;
+
+    scope_init(&scope, rc->arena, work);
+    if (servers_borrow(work->services->servers, rc, scope.server, scope.database, &loan, err)) {
+        return -1;
+    }
+    if (ensure(rc, work, &scope, loan.conn, err)) {
+        loan.failure = *err;
+        return -1;
+    }
+    work->schema_version = schema_newest();
+    return 0;
+}

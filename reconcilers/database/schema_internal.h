@@ -1,0 +1,96 @@
+/* What the files about the tenant schema share with each other and with tests. */
+#ifndef TENANTRY_DATABASE_SCHEMA_INTERNAL_H
+#define TENANTRY_DATABASE_SCHEMA_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/arena.h"
+#include "controller/base/attributes.h"
+#include "controller/base/buf.h"
+#include "controller/base/call.h"
+#include "controller/base/err.h"
+#include "controller/base/hash.h"
+#include "reconcilers/database/database_internal.h"
+#include "reconcilers/drivers/sql.h"
+
+/* ---- the listing: everything about the schema that we made, in words that are the same for every
+ * tenant (schema_sql.c) ---- */
+
+struct schema_line {
+    const char *item; /* "column users.email"; unique, ascending by bytes */
+    const char *definition;
+};
+struct schema_listing {
+    const struct schema_line *lines;
+    size_t count;
+};
+void schema_listing_hash(const struct schema_listing *listing, char ret_text[HASH128_TEXT_BYTES]);
+
+/* ---- what was seen, what to do (schema_plan.c), pure ---- */
+
+struct schema_seen {
+    bool exists;
+    const char *owner;
+    const char *comment;   /* "" if none */
+    bool has_tables;       /* at least one of ours */
+    const char *app_owner; /* of schema app; "" when there is none */
+    struct schema_listing listing;
+};
+
+enum schema_action {
+    SCHEMA_KEEP,
+    SCHEMA_CREATE,  /* nothing of it is there */
+    SCHEMA_MIGRATE, /* from an older version */
+    SCHEMA_COMPARE, /* something differs from when it was made: compare with a fresh one */
+};
+
+struct schema_decision {
+    enum schema_action action;
+    int64_t version;  /* of what is there; 0 = none */
+    bool take_schema; /* it is not the owner role's, or not there */
+    bool make_app;    /* schema app is missing or another's */
+};
+
+/* Errors: TERMINAL/MigrationMismatch when the schema is newer than this program. */
+MUST_CHECK int schema_decide(const struct scope *scope, const struct schema_seen *seen,
+                             int64_t newest, struct schema_decision *ret, struct err *err);
+
+/* "tenantry: schema <version> <hash>", the comment of a schema. */
+const char *schema_mark(struct arena *arena, int64_t version, const struct schema_listing *listing);
+
+struct schema_difference {
+    enum { SCHEMA_MISSING, SCHEMA_DIFFERENT, SCHEMA_EXTRA } kind;
+    const char *item;
+};
+enum { SCHEMA_DIFFERENCES_MAX = 256 };
+/* Where actual is not as wanted; returns how many, at most SCHEMA_DIFFERENCES_MAX. Columns,
+ * constraints and indexes that somebody added are no difference. */
+size_t schema_diff(const struct schema_listing *wanted, const struct schema_listing *actual,
+                   struct schema_difference ret[SCHEMA_DIFFERENCES_MAX]);
+void schema_describe(const struct schema_difference *differences, size_t count, struct buf *out);
+
+/* ---- statements (schema_sql.c): on a connection to the tenant's database, by the controller's own
+ * role ---- */
+
+int64_t schema_newest(void);
+
+MUST_CHECK int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                              const struct scope *scope, struct schema_seen *ret, struct err *err);
+
+/* What was found and done. */
+struct schema_outcome {
+    struct schema_decision decision;
+    struct schema_difference differences[SCHEMA_DIFFERENCES_MAX];
+    size_t difference_count;
+    bool healed; /* false where only_compare kept it from being done */
+};
+/* Observe, decide, and make it so in one transaction; with only_compare, differences are found and
+ * left. *ret in the arena. Errors: TERMINAL/MigrationMismatch, RETRY/SchemaDrift when something
+ * cannot be put right, CONFLICT/Conflict. */
+MUST_CHECK int schema_converge(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                               const struct scope *scope, bool only_compare,
+                               struct schema_outcome *ret, struct err *err);
+
+#endif

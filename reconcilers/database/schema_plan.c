@@ -1,0 +1,156 @@
+/* How drift of the tenant schema is found without keeping a description of it anywhere.
+ *
+ * In the very transaction that makes the schema, its catalog entries are listed in words that are
+ * the same for every tenant, and the hash of the list is put into the schema's comment. A later
+ * look lists again: equal hash, nothing to do. When it differs, a fresh schema is made beside the
+ * old one, in a transaction, by the same migrations; the two lists tell what differs, and what
+ * differs is copied. So the migrations are the only definition of the schema there is, and a server
+ * that words its catalog otherwise after an upgrade only costs one comparison. */
+#include <string.h>
+
+#include "controller/base/str.h"
+#include "reconcilers/database/schema_internal.h"
+
+#define MARK_START "tenantry: schema "
+
+void schema_listing_hash(const struct schema_listing *listing, char ret_text[HASH128_TEXT_BYTES])
+{
+    AUTO(buf) struct buf text = BUF(16UL << 20);
+
+    for (size_t i = 0; i < listing->count; i++) {
+        (void)buf_append_text(&text, listing->lines[i].item);
+        (void)buf_append_char(&text, '\t');
+        (void)buf_append_text(&text, listing->lines[i].definition);
+        (void)buf_append_char(&text, '\n');
+    }
+    hash128_text(hash_128(buf_str(&text)), ret_text);
+}
+
+const char *schema_mark(struct arena *arena, int64_t version, const struct schema_listing *listing)
+{
+    char hash[HASH128_TEXT_BYTES];
+
+    schema_listing_hash(listing, hash);
+    return arena_printf(arena, MARK_START "%lld %s", (long long)version, hash);
+}
+
+/* 0 when the comment is none of ours. */
+static int64_t marked_version(const char *comment, struct str *ret_hash)
+{
+    struct str rest = str_from(comment);
+    int64_t version = 0;
+
+    *ret_hash = (struct str){0};
+    if (!str_starts_with(rest, STR(MARK_START))) {
+        return 0;
+    }
+    rest.ptr += strlen(MARK_START);
+    rest.len -= strlen(MARK_START);
+    if (!str_to_int64(str_cut(&rest, ' '), &version) || version < 1) {
+        return 0;
+    }
+    *ret_hash = rest;
+    return version;
+}
+
+int schema_decide(const struct scope *scope, const struct schema_seen *seen, int64_t newest,
+                  struct schema_decision *ret, struct err *err)
+{
+    char hash[HASH128_TEXT_BYTES];
+    struct str marked_hash;
+    int64_t version = marked_version(seen->comment, &marked_hash);
+
+    if (version > newest) {
+        return err_set(err, ERR_TERMINAL, "MigrationMismatch",
+                       "schema \"%s\" of database \"%s\" has version %lld, and this program knows "
+                       "only %lld: run the newer program again",
+                       scope->schema, scope->database, (long long)version, (long long)newest);
+    }
+    *ret = (struct schema_decision){
+        .version = version,
+        .take_schema = !seen->exists || !text_equal(seen->owner, scope->roles[ROLE_OWNER]),
+        .make_app = !text_equal(seen->app_owner, scope->roles[ROLE_APP]),
+    };
+    if (!seen->has_tables && version == 0) {
+        ret->action = SCHEMA_CREATE;
+        return 0;
+    }
+    if (version > 0 && version < newest) {
+        ret->action = SCHEMA_MIGRATE;
+        return 0;
+    }
+    schema_listing_hash(&seen->listing, hash);
+    bool same = version == newest && str_equal_c(marked_hash, hash);
+    ret->action = same && !ret->take_schema && !ret->make_app ? SCHEMA_KEEP : SCHEMA_COMPARE;
+    return 0;
+}
+
+/* ---- comparing ---- */
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* What somebody may add without harm to ours: an index for a slow query, say. */
+static bool may_be_extra(const char *item)
+{
+    return starts_with(item, "column ") || starts_with(item, "constraint ") ||
+           starts_with(item, "index ");
+}
+
+static size_t put(struct schema_difference ret[SCHEMA_DIFFERENCES_MAX], size_t count, int kind,
+                  const char *item)
+{
+    if (count == SCHEMA_DIFFERENCES_MAX) {
+        return count;
+    }
+    ret[count].kind = kind;
+    ret[count].item = item;
+    return count + 1;
+}
+
+size_t schema_diff(const struct schema_listing *wanted, const struct schema_listing *actual,
+                   struct schema_difference ret[SCHEMA_DIFFERENCES_MAX])
+{
+    size_t w = 0;
+    size_t a = 0;
+    size_t count = 0;
+
+    while (w < wanted->count || a < actual->count) {
+        int order = w == wanted->count   ? 1
+                    : a == actual->count ? -1
+                                         : strcmp(wanted->lines[w].item, actual->lines[a].item);
+        if (order < 0) {
+            count = put(ret, count, SCHEMA_MISSING, wanted->lines[w++].item);
+        } else if (order > 0) {
+            if (!may_be_extra(actual->lines[a].item)) {
+                count = put(ret, count, SCHEMA_EXTRA, actual->lines[a].item);
+            }
+            a++;
+        } else {
+            if (strcmp(wanted->lines[w].definition, actual->lines[a].definition) != 0) {
+                count = put(ret, count, SCHEMA_DIFFERENT, wanted->lines[w].item);
+            }
+            w++;
+            a++;
+        }
+    }
+    return count;
+}
+
+void schema_describe(const struct schema_difference *differences, size_t count, struct buf *out)
+{
+    enum { DESCRIBED_MAX = 12 };
+    static const char *const words[] = {[SCHEMA_MISSING] = "is missing",
+                                        [SCHEMA_DIFFERENT] = "differs",
+                                        [SCHEMA_EXTRA] = "is too much"};
+
+    for (size_t i = 0; i < count && i < DESCRIBED_MAX; i++) {
+        (void)buf_printf(out, "%s%s %s", i > 0 ? "; " : "", differences[i].item,
+                         words[differences[i].kind]);
+    }
+    if (count > DESCRIBED_MAX) {
+        (void)buf_printf(out, "; and %zu more", count - DESCRIBED_MAX);
+    }
+}

@@ -1,0 +1,244 @@
+/* The controller of DatabaseServer objects: look at the server, say in the status how it is, keep
+ * the label by which an admission policy protects a server in use. Writes only what differs. */
+#include "controller/base/clock.h"
+#include "controller/base/jsonw.h"
+#include "controller/base/str.h"
+#include "reconcilers/database/server_health.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/database/servers_internal.h"
+#include "reconcilers/model/codec.h"
+#include "reconcilers/model/conditions.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/model/work.h"
+
+enum { STATUS_MAX_BYTES = 64 * 1024, ANSWER_MAX_BYTES = 4 << 20, WORDS_MAX_BYTES = 2048 };
+
+#define MESSAGE_REACHABLE "The controller can log in and write."
+#define MESSAGE_HARDENED "No database is open to every role."
+#define MESSAGE_SERVER_READY "Tenants can be made and kept here."
+
+/* What one run knows. */
+struct visit {
+    struct reconcile *rc;
+    const struct services *services;
+    struct database_server *server;
+    int64_t tenants;
+    bool looked;                 /* health is filled */
+    struct server_health health; /* in rc->arena */
+    struct err failure;          /* why it cannot serve; cls ERR_OK when it can */
+};
+
+/* ---- counting ---- */
+
+static bool count_if_here(void *context, const struct record *record)
+{
+    struct visit *visit = context;
+    AUTO(arena) struct arena scratch;
+    arena_init(&scratch, 0);
+    struct tenant *tenant = ARENA_NEW(&scratch, struct tenant);
+    tenant_unpack(record, &scratch, tenant);
+    visit->tenants += text_equal(tenant->status.place.server, visit->server->name) ? 1 : 0;
+    return true;
+}
+
+/* ---- looking ---- */
+
+static int look_on(struct visit *visit, struct sql_conn *conn, struct err *err)
+{
+    const struct call *call = &visit->rc->call;
+
+    if (server_observe(conn, call, visit->rc->arena, &visit->health, err)) {
+        return -1;
+    }
+    visit->looked = true;
+    if (server_check_able(&visit->health, err)) {
+        return -1;
+    }
+    return visit->health.has_shared_roles ? 0 : server_make_shared_roles(conn, call, err);
+}
+
+static int look(struct visit *visit, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (servers_borrow(visit->services->servers, visit->rc, visit->server->name, NULL, &loan,
+                       err)) {
+        return -1;
+    }
+    if (look_on(visit, loan.conn, err)) {
+        loan.failure = *err;
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- the status ---- */
+
+static void put(struct condition_set *set, const struct visit *visit, const char *type,
+                enum condition_status status, const char *reason, const char *message)
+{
+    condition_put(set, type, status, reason, message, visit->server->generation, clock_wall_s());
+}
+
+static void put_hardened(struct condition_set *set, const struct visit *visit, struct buf *words)
+{
+    if (!visit->looked) {
+        put(set, visit, CONDITION_HARDENED, CONDITION_UNKNOWN, visit->failure.reason,
+            "The server could not be looked at.");
+        return;
+    }
+    (void)buf_append_text(words, "Open to more than it should be; as a superuser, run:");
+    size_t start = words->len;
+    server_describe_open(&visit->health, words);
+    if (words->len == start) {
+        put(set, visit, CONDITION_HARDENED, CONDITION_TRUE, "AsSpecified", MESSAGE_HARDENED);
+    } else {
+        put(set, visit, CONDITION_HARDENED, CONDITION_FALSE, "NotHardened", buf_text(words));
+    }
+}
+
+/* A server that answers but takes no writes is not reachable in the sense that matters. */
+static bool is_reached(const struct visit *visit)
+{
+    return visit->looked && !visit->health.read_only;
+}
+
+static void put_conditions(struct condition_set *set, const struct visit *visit, struct buf *words)
+{
+    const struct err *failure = &visit->failure;
+
+    if (is_reached(visit)) {
+        put(set, visit, CONDITION_REACHABLE, CONDITION_TRUE, "AsSpecified", MESSAGE_REACHABLE);
+    } else {
+        put(set, visit, CONDITION_REACHABLE, CONDITION_FALSE, failure->reason, failure->message);
+    }
+    put_hardened(set, visit, words);
+    if (failure->cls == ERR_OK) {
+        put(set, visit, CONDITION_READY, CONDITION_TRUE, "AsSpecified", MESSAGE_SERVER_READY);
+    } else {
+        put(set, visit, CONDITION_READY, CONDITION_FALSE, failure->reason, failure->message);
+    }
+}
+
+static void render_status(struct buf *out, const struct visit *visit, const char *version,
+                          const struct condition_set *conditions)
+{
+    struct jsonw writer;
+
+    jsonw_init(&writer, out);
+    jsonw_object(&writer, NULL);
+    jsonw_text(&writer, "apiVersion", "tenantry.dev/v1alpha1");
+    jsonw_text(&writer, "kind", "DatabaseServer");
+    jsonw_object(&writer, "metadata");
+    jsonw_text(&writer, "name", visit->server->name);
+    jsonw_text(&writer, "uid", visit->server->uid);
+    jsonw_end_object(&writer);
+    jsonw_object(&writer, "status");
+    jsonw_int(&writer, "observedGeneration", visit->server->generation);
+    if (!text_is_empty(version)) {
+        jsonw_text(&writer, "version", version);
+    }
+    if (visit->looked) {
+        jsonw_int(&writer, "connections", visit->health.max_connections);
+    }
+    jsonw_int(&writer, "tenants", visit->tenants);
+    jsonw_array(&writer, "conditions");
+    condition_set_write(&writer, conditions);
+    jsonw_end_array(&writer);
+    jsonw_end_object(&writer);
+    jsonw_end_object(&writer);
+}
+
+static int write_status(const struct visit *visit, struct err *err)
+{
+    AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
+    AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
+    AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
+    const struct database_server *server = visit->server;
+    const struct kube_ref ref = {&KUBE_DATABASE_SERVERS, NULL, server->name, "status"};
+    struct condition_set conditions = server->conditions;
+    /* What an unreachable server ran last is still worth knowing. */
+    const char *version = visit->looked ? visit->health.version : server->status_version;
+
+    put_conditions(&conditions, visit, &words);
+    if (server->observed_generation == server->generation &&
+        server->status_tenants == visit->tenants && text_equal(server->status_version, version) &&
+        condition_set_equal(&conditions, &server->conditions)) {
+        return 0;
+    }
+    render_status(&json, visit, version, &conditions);
+    if (kube_apply(visit->services->kube, &visit->rc->call, &ref, NAME_STATUS_MANAGER,
+                   buf_str(&json), &answer, err)) {
+        return err_wrap(err, "status");
+    }
+    cache_store_written(visit->services->database_servers, buf_str(&answer));
+    return 0;
+}
+
+static int write_label(const struct visit *visit, struct err *err)
+{
+    AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
+    AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
+    struct jsonw writer;
+    bool in_use = visit->tenants > 0;
+    const struct kube_ref ref = {&KUBE_DATABASE_SERVERS, NULL, visit->server->name, NULL};
+
+    if (visit->server->in_use_label == in_use) {
+        return 0;
+    }
+    jsonw_init(&writer, &json);
+    jsonw_object(&writer, NULL);
+    jsonw_object(&writer, "metadata");
+    jsonw_text(&writer, "uid", visit->server->uid);
+    jsonw_object(&writer, "labels");
+    jsonw_text(&writer, NAME_LABEL_IN_USE, in_use ? "true" : NULL);
+    jsonw_end_object(&writer);
+    jsonw_end_object(&writer);
+    jsonw_end_object(&writer);
+    if (kube_patch(visit->services->kube, &visit->rc->call, &ref, KUBE_PATCH_MERGE, NAME_MANAGER,
+                   buf_str(&json), &answer, err)) {
+        return err_wrap(err, "in-use label");
+    }
+    cache_store_written(visit->services->database_servers, buf_str(&answer));
+    return 0;
+}
+
+/* ---- the reconcile ---- */
+
+static int64_t next_check_ms(const struct services *services)
+{
+    int64_t period_ms = services->drift_period_ms;
+    return period_ms > 0 ? period_ms - period_ms / 5 + clock_jitter_ms(period_ms / 5 * 2 + 1) : 0;
+}
+
+struct outcome database_server_reconcile(struct reconcile *rc)
+{
+    const struct services *services = rc->environment;
+    AUTO(record) const struct record *record = cache_get(services->database_servers, rc->key);
+    struct visit *visit = ARENA_NEW(rc->arena, struct visit);
+    struct err err;
+
+    if (!record) {
+        servers_forget(services->servers, rc->key);
+        return outcome_done(0);
+    }
+    visit->rc = rc;
+    visit->services = services;
+    visit->server = ARENA_NEW(rc->arena, struct database_server);
+    database_server_unpack(record, rc->arena, visit->server);
+    cache_each(services->tenants, count_if_here, visit);
+    int64_t next_ms = next_check_ms(services);
+    if (look(visit, &visit->failure) &&
+        (visit->failure.cls == ERR_CANCELED || err_has_reason(&visit->failure, "BackendBusy"))) {
+        return outcome_from_err(&visit->failure, next_ms);
+    }
+    struct outcome outcome = visit->failure.cls == ERR_OK
+                                 ? outcome_done(next_ms)
+                                 : outcome_from_err(&visit->failure, next_ms);
+    /* The label first: it protects, the status only tells. */
+    if (write_label(visit, &err) || write_status(visit, &err)) {
+        struct outcome of_write = outcome_from_err(&err, next_ms);
+        return outcome_merge(&outcome, &of_write);
+    }
+    return outcome;
+}
