@@ -7,6 +7,7 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/metrics.h"
+#include "controller/kube/credentials_internal.h"
 #include "controller/kube/exec_plugin.h"
 
 enum {
@@ -76,7 +77,13 @@ static int read_part(struct secret *target, const char *path, struct str inline_
                      struct err *err)
 {
     if (path) {
-        return secret_read_file(target, path, PEM_MAX_BYTES, err);
+        if (secret_read_file(target, path, PEM_MAX_BYTES, err) != 0) {
+            return -1;
+        }
+        /* No authority at all would mean the system's, whom nobody asked to be trusted. */
+        return secret_is_empty(target)
+                   ? err_set(err, ERR_RETRY, "FileUnreadable", "%s is empty", path)
+                   : 0;
     }
     if (inline_pem.len > 0) {
         secret_set(target, inline_pem);
@@ -342,6 +349,14 @@ void kube_credentials_free(struct kube_credentials *credentials)
     pthread_cond_destroy(&credentials->plugin_ended);
     pthread_mutex_destroy(&credentials->lock);
     free(credentials);
+}
+
+void kube_credentials_expire_files(struct kube_credentials *credentials)
+{
+    pthread_mutex_lock(&credentials->lock);
+    credentials->file_token_due = credentials->config->token_file != NULL;
+    credentials->tls_read_ms = clock_monotonic_ms() - TLS_FILE_PERIOD_MS;
+    pthread_mutex_unlock(&credentials->lock);
 }
 
 int kube_credentials_token(struct kube_credentials *credentials, const struct call *call,

@@ -25,7 +25,6 @@ enum {
     STDERR_SHOWN_BYTES = 200,
     EXEC_INFO_MAX_BYTES = 1024 * 1024,
     READ_BYTES = 16 * 1024,
-    ENV_MAX = 4096,
 };
 
 extern char **environ;
@@ -97,29 +96,39 @@ static char *exec_info(const struct kube_config *config)
     return buf_detach(&text);
 }
 
-/* Our environment, then the plugin's own, then the info: later ones win, so earlier ones of the
- * same name are left out. A NULL-ended list of strings, all to be freed. */
+static bool has_variable(char *const *list, const char *variable)
+{
+    size_t name_length = strcspn(variable, "=") + 1;
+    for (; *list; list++) {
+        if (strncmp(*list, variable, name_length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The info, then the plugin's own variables from the last, then our environment: of a name that
+ * comes more than once, the first one stays. A NULL-ended list of strings, all to be freed. */
 static char **make_environment(const struct kube_config *config)
 {
     const struct kube_exec *exec = config->exec;
     size_t inherited = 0;
-    while (environ[inherited] && inherited < ENV_MAX) {
+    while (environ[inherited]) {
         inherited++;
     }
     char **list = xcalloc(inherited + exec->env_count + 2, sizeof(*list));
     size_t count = 0;
     list[count++] = exec_info(config);
     for (size_t i = exec->env_count; i-- > 0;) {
-        list[count++] = xasprintf("%s=%s", exec->env[i].name, exec->env[i].value);
-    }
-    size_t own = count;
-    for (size_t i = 0; i < inherited; i++) {
-        size_t name_length = strcspn(environ[i], "=") + 1;
-        bool replaced = false;
-        for (size_t j = 0; j < own; j++) {
-            replaced = replaced || strncmp(list[j], environ[i], name_length) == 0;
+        char *variable = xasprintf("%s=%s", exec->env[i].name, exec->env[i].value);
+        if (has_variable(list, variable)) {
+            free(variable);
+        } else {
+            list[count++] = variable;
         }
-        if (!replaced) {
+    }
+    for (size_t i = 0; i < inherited; i++) {
+        if (!has_variable(list, environ[i])) {
             list[count++] = xstrdup(environ[i]);
         }
     }
