@@ -1,6 +1,16 @@
-# Databases and their servers. They compare transaction ids and end sessions, so they too have the server to themselves.
-foreach(test database)
-  tenantry_integration_test(test_${test} test_${test}.c postgres_alone tenantry_database)
+# Databases and their servers. These tests compare transaction ids, end sessions and leave transactions prepared, so they
+# have a server of their own, one after the other, without the background work that takes ids.
+add_test(NAME postgres_tenants_start
+  COMMAND ${PROJECT_SOURCE_DIR}/hack/postgres/start ${runs}/postgres_tenants --no-fsync --set autovacuum=off
+          --set max_prepared_transactions=8 --set wal_level=logical --set log_statement=all)
+add_test(NAME postgres_tenants_stop COMMAND ${PROJECT_SOURCE_DIR}/hack/postgres/stop ${runs}/postgres_tenants)
+set_tests_properties(postgres_tenants_start PROPERTIES
+  FIXTURES_SETUP postgres_tenants LABELS "integration;fixture" TIMEOUT 600)
+set_tests_properties(postgres_tenants_stop PROPERTIES
+  FIXTURES_CLEANUP postgres_tenants LABELS "integration;fixture" TIMEOUT 120)
+
+foreach(test database database_drift isolation)
+  tenantry_integration_test(test_${test} test_${test}.c postgres_tenants tenantry_database)
   target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
-  set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
+  set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_tenants)
 endforeach()
