@@ -217,7 +217,7 @@ static void write_entries(struct jsonw *writer, const struct kube_secret *conten
     jsonw_object(writer, "data");
     for (size_t i = 0; i < content->count; i++) {
         const struct secret *value = &content->entries[i].value;
-        AUTO(wiped) struct buf encoded = BUF(VALUE_MAX_BYTES * 2);
+        AUTO(wiped) struct buf encoded = BUF((size_t)VALUE_MAX_BYTES * 2);
         reserve(&encoded, secret_length(value) / 3 * 4 + 8);
         buf_append_base64(&encoded, secret_bytes(value), secret_length(value));
         if (buf_failed(&encoded)) {

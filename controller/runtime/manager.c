@@ -303,19 +303,23 @@ static bool all_synced(struct manager *manager)
     return true;
 }
 
+static void report_unsynced(struct managed_cache *managed, int64_t waited_ms)
+{
+    struct err err;
+    if (!cache_is_synced(managed->cache) && !managed_cache_is_ready(managed, &err)) {
+        log_error(NULL, "cache is not synced: nothing is reconciled until it is",
+                  KV("resource", managed->watch_config.resource->plural), KV_ERR(&err),
+                  KV_INT("waited_ms", waited_ms));
+    }
+}
+
 /* Say which caches still lack their first view, and why: the program goes on waiting, since it may
  * be that rights or a CustomResourceDefinition are about to be installed. */
-static void report_unsynced(struct manager *manager)
+static void report_all_unsynced(struct manager *manager)
 {
+    int64_t waited_ms = clock_monotonic_ms() - manager->started_ms;
     for (size_t i = 0; i < manager->cache_count; i++) {
-        struct managed_cache *managed = &manager->caches[i];
-        struct err err;
-        if (!cache_is_synced(managed->cache)) {
-            (void)managed_cache_is_ready(managed, &err);
-            log_error(NULL, "cache is not synced: nothing is reconciled until it is",
-                      KV("resource", managed->watch_config.resource->plural), KV_ERR(&err),
-                      KV_INT("waited_ms", clock_monotonic_ms() - manager->started_ms));
-        }
+        report_unsynced(&manager->caches[i], waited_ms);
     }
 }
 
@@ -462,7 +466,7 @@ static void advance(struct manager *manager)
         note_synced(manager);
     } else if (clock_monotonic_ms() >= manager->next_sync_report_ms) {
         manager->next_sync_report_ms += manager->config.sync_timeout_ms;
-        report_unsynced(manager);
+        report_all_unsynced(manager);
     }
     if (!atomic_load(&manager->leading)) {
         return;
@@ -554,32 +558,41 @@ static const char *signal_name(int number)
     return number == SIGTERM ? "SIGTERM" : "SIGINT";
 }
 
+NORETURN static void end_at_once(int signal_number)
+{
+    log_warn(NULL, "second signal: ending at once", KV("signal", signal_name(signal_number)));
+    _exit(SIGNAL_STATUS + signal_number);
+}
+
+/* What the time that stopping takes asks for. */
+static void press(struct manager *manager, int64_t took_ms)
+{
+    if (took_ms >= STOP_LIMIT_MS) {
+        log_error(NULL, "did not stop in time: ending at once", KV_INT("waited_ms", took_ms));
+        _exit(EXIT_FAILURE);
+    }
+    if (took_ms >= GRACE_MS && !cancel_is_set(manager->work)) {
+        log_warn(NULL, "reconciles still run: canceling them", KV_INT("waited_ms", took_ms));
+        cancel_trigger(manager->work);
+    }
+}
+
 static void stop(struct manager *manager, int signal_fd, int signal_number)
 {
     int64_t begun_ms = clock_monotonic_ms();
-    bool hurried = false;
     pthread_t thread;
 
     log_info(NULL, "stopping", KV("signal", signal_name(signal_number)));
     atomic_store(&manager->stopping, true);
     thread_start(&thread, "stop", stop_thread, manager);
     while (!atomic_load(&manager->stopped)) {
-        int64_t until_ms = begun_ms + (hurried ? STOP_LIMIT_MS : GRACE_MS);
-        int again = wait_for_news(manager, signal_fd, until_ms);
-        int64_t took_ms = clock_monotonic_ms() - begun_ms;
+        bool hurried = cancel_is_set(manager->work);
+        int again =
+            wait_for_news(manager, signal_fd, begun_ms + (hurried ? STOP_LIMIT_MS : GRACE_MS));
         if (again != 0) {
-            log_warn(NULL, "second signal: ending at once", KV("signal", signal_name(again)));
-            _exit(SIGNAL_STATUS + again);
+            end_at_once(again);
         }
-        if (took_ms >= STOP_LIMIT_MS) {
-            log_error(NULL, "did not stop in time: ending at once", KV_INT("waited_ms", took_ms));
-            _exit(EXIT_FAILURE);
-        }
-        if (took_ms >= GRACE_MS && !hurried) {
-            hurried = true;
-            log_warn(NULL, "reconciles still run: canceling them", KV_INT("waited_ms", took_ms));
-            cancel_trigger(manager->work);
-        }
+        press(manager, clock_monotonic_ms() - begun_ms);
     }
     pthread_join(thread, NULL);
     log_info(NULL, "stopped", KV_INT("duration_ms", clock_monotonic_ms() - begun_ms));

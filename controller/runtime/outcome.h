@@ -10,10 +10,10 @@
 
 struct outcome {
     enum queue_verdict verdict;
-    int64_t next_ms; /* as in queue_done */
     bool canceled;   /* say nothing, write nothing, no metric of failure */
     bool failed;     /* counts as result="error" */
     bool terminal;   /* failed, and only a change of the object helps */
+    int64_t next_ms; /* as in queue_done */
     struct err err;  /* cls ERR_OK when none */
 };
 

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -42,13 +43,11 @@ static bool read_file(const char *path, char *text, size_t size)
 static void collect_memory(void)
 {
     char text[256];
-    unsigned long long pages = 0;
-    unsigned long long resident = 0;
-    if (read_file("/proc/self/statm", text, sizeof(text)) &&
-        sscanf(text, "%llu %llu", &pages, &resident) == 2) {
+    if (read_file("/proc/self/statm", text, sizeof(text))) {
         double page_bytes = (double)sysconf(_SC_PAGESIZE);
-        metric_set(&virtual_metric, (double)pages * page_bytes);
-        metric_set(&resident_metric, (double)resident * page_bytes);
+        char *rest = text;
+        metric_set(&virtual_metric, (double)strtoull(rest, &rest, 10) * page_bytes);
+        metric_set(&resident_metric, (double)strtoull(rest, &rest, 10) * page_bytes);
     }
 }
 
@@ -106,7 +105,8 @@ static bool start_ticks(unsigned long long *ret)
     for (int field = 2; at && field < 22; field++) {
         at = strchr(at + 1, ' ');
     }
-    return at && sscanf(at, "%llu", ret) == 1;
+    *ret = at ? strtoull(at, NULL, 10) : 0;
+    return *ret > 0;
 }
 
 static double start_time_s(void)

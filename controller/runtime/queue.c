@@ -256,7 +256,6 @@ static void queue_move(struct queue *queue, struct entry *entry, enum state stat
         entry->since_us = now_us;
         entry->position = queue->next_position++;
         list_append(&queue->ready[entry->priority], entry);
-        wake_one(queue);
         break;
     case RUNNING:
         entry->since_us = now_us;
@@ -309,6 +308,7 @@ static void add_locked(struct queue *queue, const char *key, enum queue_priority
         entry->by_timer = false;
         queue_move(queue, entry, READY, now_us);
         count_add(queue);
+        wake_one(queue);
         break;
     case READY:
         entry->by_timer = false;
@@ -369,7 +369,7 @@ static void add_after_locked(struct queue *queue, const char *key, int64_t delay
     }
 }
 
-/* Make ready whatever is due. */
+/* Make ready whatever is due. The caller sees to it that somebody looks. */
 static void promote_due(struct queue *queue, int64_t now_us)
 {
     while (queue->heap_count > 0 && queue->heap[0]->due_us <= now_us) {
@@ -391,6 +391,16 @@ static size_t depth_locked(const struct queue *queue)
     return depth;
 }
 
+/* Before somebody leaves who looked: what he saw must not be left without anybody to see it. */
+static void pass_on(struct queue *queue)
+{
+    if (depth_locked(queue) > 0) {
+        wake_one(queue);
+    } else if (queue->heap_count > 0 && !queue->has_timekeeper) {
+        wake_for_timer(queue);
+    }
+}
+
 static void collect(void *context)
 {
     struct queue *queue = context;
@@ -400,6 +410,7 @@ static void collect(void *context)
     pthread_mutex_lock(&queue->lock);
     int64_t now_us = clock_monotonic_us();
     promote_due(queue, now_us);
+    pass_on(queue);
     for (const struct entry *entry = queue->running.first; entry; entry = entry->next) {
         double seconds = (double)(now_us - entry->since_us) / 1e6;
         unfinished_s += seconds;
@@ -515,16 +526,6 @@ static void wait_for_work(struct queue *queue)
     queue->has_timekeeper = false;
 }
 
-/* Before a getter leaves with a key: what it saw must not be left without somebody to see it. */
-static void pass_on(struct queue *queue)
-{
-    if (depth_locked(queue) > 0) {
-        wake_one(queue);
-    } else if (queue->heap_count > 0 && !queue->has_timekeeper) {
-        wake_for_timer(queue);
-    }
-}
-
 bool queue_get(struct queue *queue, struct queue_item *ret)
 {
     pthread_mutex_lock(&queue->lock);
@@ -603,6 +604,7 @@ static void done_locked(struct queue *queue, struct entry *entry, enum queue_ver
         entry->priority = entry->wanted;
         entry->by_timer = false;
         queue_move(queue, entry, READY, now_us);
+        wake_one(queue);
         return;
     }
     int64_t timer_us = entry->due_us; /* asked for by others while it ran */
@@ -618,6 +620,7 @@ static void done_locked(struct queue *queue, struct entry *entry, enum queue_ver
     if (entry->due_us <= now_us) {
         queue_move(queue, entry, READY, now_us);
         count_add(queue);
+        wake_one(queue);
     } else {
         queue_move(queue, entry, DELAYED, now_us);
     }
@@ -658,6 +661,7 @@ size_t queue_depth(struct queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
     promote_due(queue, clock_monotonic_us());
+    pass_on(queue);
     size_t depth = depth_locked(queue);
     pthread_mutex_unlock(&queue->lock);
     return depth;
@@ -702,6 +706,7 @@ void queue_describe(struct queue *queue, struct buf *out)
     pthread_mutex_lock(&queue->lock);
     int64_t now_us = clock_monotonic_us();
     promote_due(queue, now_us);
+    pass_on(queue);
 
     jsonw_object(&writer, NULL);
     jsonw_text(&writer, "name", queue->name);

@@ -149,6 +149,10 @@ static int free_port(void)
     AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
+    if (fd < 0) {
+        fail_msg("no socket");
+        return 0;
+    }
     CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     CHECK_INT(getsockname(fd, (struct sockaddr *)&address, &length), 0);
     return ntohs(address.sin_port);
@@ -257,8 +261,8 @@ static int set_up(void **state)
     random_uuid(uuid);
     (void)snprintf(fixture->namespace_, sizeof(fixture->namespace_), "manager-%.8s", uuid);
     (void)snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/tenantry-manager-XXXXXX");
-    CHECK_NOT_NULL(mkdtemp(fixture->folder));
     CHECK_OK(kube_config_load(NULL, NULL, &fixture->config, &err), &err);
+    CHECK_NOT_NULL(mkdtemp(fixture->folder));
     const struct kube_client_config client_config = {.name = "test"};
     CHECK_OK(kube_client_new(&fixture->config, &client_config, &fixture->client, &err), &err);
     const struct http_client_config pages_config = {.name = "pages", .user_agent = "test"};
@@ -510,7 +514,10 @@ static char *kubeconfig_as(struct fixture *fixture, const char *user)
     AUTO(free) char *text = js_print(config);
     char *path = xasprintf("%s/kubeconfig", fixture->folder);
     FILE *file = fopen(path, "we");
-    CHECK_NOT_NULL(file);
+    if (!file) {
+        fail_msg("cannot write %s", path);
+        return path;
+    }
     CHECK_INT(fwrite(text, 1, strlen(text), file), strlen(text));
     CHECK_INT(fclose(file), 0);
     CHECK_INT(chmod(path, 0600), 0);

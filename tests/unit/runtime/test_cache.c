@@ -522,25 +522,26 @@ static void unreadable_objects_are_left_out_and_counted(void **state)
     struct fixture fixture;
     fixture_init(&fixture);
     double before = invalid_count();
-    static const char *const bad[] = {
-        "nonsense",
-        "{}",
-        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"1\"}}",
-        "{\"metadata\":{\"name\":\"a\",\"uid\":\"\",\"resourceVersion\":\"1\"},\"spec\":{\"text\":"
-        "\"x\"}}",
-        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\"},\"spec\":{\"text\":\"x\"}}",
-    };
+    static const char no_spec[] =
+        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\",\"resourceVersion\":\"1\"}}";
+    static const char no_uid[] =
+        "{\"metadata\":{\"name\":\"a\",\"uid\":\"\",\"resourceVersion\":\"1\"},"
+        "\"spec\":{\"text\":\"x\"}}";
+    static const char no_version[] =
+        "{\"metadata\":{\"name\":\"a\",\"uid\":\"u\"},\"spec\":{\"text\":\"x\"}}";
+    static const char *const bad[] = {"nonsense", "{}", no_spec, no_uid, no_version};
+    enum { BAD = sizeof(bad) / sizeof(bad[0]) };
     view_begin(&fixture);
-    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+    for (size_t i = 0; i < BAD; i++) {
         fixture.watch.replace_object(fixture.watch.context, str_from(bad[i]));
     }
     view_end(&fixture, "1");
-    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+    for (size_t i = 0; i < BAD; i++) {
         fixture.watch.event(fixture.watch.context, WATCH_MODIFIED, str_from(bad[i]));
     }
     fixture.watch.event(fixture.watch.context, WATCH_DELETED, STR("nonsense"));
     CHECK_INT(cache_count(fixture.cache), 0);
-    CHECK(invalid_count() == before + 2 * ARRAY_COUNT(bad) + 1);
+    CHECK(invalid_count() == before + 2 * BAD + 1);
     fixture_release(&fixture);
 }
 

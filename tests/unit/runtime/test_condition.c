@@ -127,12 +127,12 @@ static void a_long_message_is_cut_and_equal_to_itself(void **state)
     AUTO(arena) struct arena arena = {0};
     AUTO(buf) struct buf out = BUF(1 << 20);
     char message[CONDITION_MESSAGE_BYTES * 2 + 1];
-    for (size_t i = 0; i < sizeof(message) - 1; i += 2) {
-        memcpy(message + i, "\xc3\xa9", 2);
+    /* One byte, then characters of two: the limit falls inside of one. */
+    message[0] = 'x';
+    for (size_t i = 1; i < sizeof(message); i++) {
+        message[i] = i % 2 ? '\xc3' : '\xa9';
     }
-    message[0] = 'x'; /* so that the limit falls inside of a character */
-    message[1] = 'y';
-    memmove(message + 1, message + 2, sizeof(message) - 2);
+    message[sizeof(message) - 2] = '\0';
     struct condition_set set = {.count = 0};
     put(&set, "Ready", CONDITION_FALSE, message, 1);
     write(&set, &out);

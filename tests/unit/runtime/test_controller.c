@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "controller/base/attributes.h"
@@ -269,25 +270,32 @@ static void a_reconcile_past_its_time_counts_as_timeout(void **state)
 /* ---- what is logged: standard error is a file meanwhile ---- */
 
 struct capture {
-    FILE *file;
+    char path[64];
+    int fd;
     int saved;
 };
 
 static void capture_begin(struct capture *capture)
 {
-    capture->file = tmpfile();
-    CHECK_NOT_NULL(capture->file);
+    (void)snprintf(capture->path, sizeof(capture->path), "/tmp/tenantry-log-XXXXXX");
+    capture->fd = mkstemp(capture->path);
     capture->saved = dup(STDERR_FILENO);
-    CHECK(dup2(fileno(capture->file), STDERR_FILENO) >= 0);
+    if (capture->fd < 0 || capture->saved < 0 || dup2(capture->fd, STDERR_FILENO) < 0) {
+        fail_msg("cannot catch standard error");
+    }
 }
 
 static void capture_end(struct capture *capture, char *text, size_t size)
 {
-    CHECK(dup2(capture->saved, STDERR_FILENO) >= 0);
+    if (capture->saved < 0 || dup2(capture->saved, STDERR_FILENO) < 0) {
+        abort(); /* nothing could be said any more */
+    }
+    ssize_t length = pread(capture->fd, text, size - 1, 0);
+    CHECK(length >= 0);
+    text[length] = '\0';
     (void)close(capture->saved);
-    rewind(capture->file);
-    text[fread(text, 1, size - 1, capture->file)] = '\0';
-    (void)fclose(capture->file);
+    (void)close(capture->fd);
+    CHECK_INT(unlink(capture->path), 0);
 }
 
 static int occurrences(const char *text, const char *part)

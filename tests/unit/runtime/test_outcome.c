@@ -15,19 +15,19 @@ static void each_class_has_its_verdict(void **state)
     (void)state;
     static const struct {
         enum err_class cls;
-        int64_t retry_after_ms;
         enum queue_verdict verdict;
+        int64_t retry_after_ms;
         int64_t next_ms;
         bool canceled, failed, terminal;
     } rows[] = {
-        {ERR_WAIT, 0, QUEUE_KEEP, 1000, false, false, false},
-        {ERR_WAIT, 7000, QUEUE_KEEP, 7000, false, false, false},
-        {ERR_RETRY, 0, QUEUE_BACKOFF, 0, false, true, false},
-        {ERR_RETRY, 9000, QUEUE_BACKOFF, 9000, false, true, false},
-        {ERR_NOT_FOUND, 0, QUEUE_BACKOFF, 0, false, true, false},
-        {ERR_CONFLICT, 0, QUEUE_BACKOFF, 0, false, false, false},
-        {ERR_TERMINAL, 0, QUEUE_FORGET, 300000, false, true, true},
-        {ERR_CANCELED, 0, QUEUE_KEEP, 1000, true, false, false},
+        {ERR_WAIT, QUEUE_KEEP, 0, 1000, false, false, false},
+        {ERR_WAIT, QUEUE_KEEP, 7000, 7000, false, false, false},
+        {ERR_RETRY, QUEUE_BACKOFF, 0, 0, false, true, false},
+        {ERR_RETRY, QUEUE_BACKOFF, 9000, 9000, false, true, false},
+        {ERR_NOT_FOUND, QUEUE_BACKOFF, 0, 0, false, true, false},
+        {ERR_CONFLICT, QUEUE_BACKOFF, 0, 0, false, false, false},
+        {ERR_TERMINAL, QUEUE_FORGET, 0, 300000, false, true, true},
+        {ERR_CANCELED, QUEUE_KEEP, 0, 1000, true, false, false},
     };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         struct outcome outcome = outcome_of(rows[i].cls, rows[i].retry_after_ms);

@@ -474,6 +474,96 @@ static void timers_alone_wake_idle_workers(void **state)
     run_crowd(&crowd, 1, 4);
 }
 
+/* ---- waking: each key of these tests runs until all that are to run are running ---- */
+
+struct meeting {
+    struct queue *queue;
+    int size; /* how many must be there at once */
+    atomic_int present;
+    atomic_int over; /* runs that ended */
+};
+
+static void *meet(void *context)
+{
+    struct meeting *meeting = context;
+    struct queue_item item;
+    while (queue_get(meeting->queue, &item)) {
+        int64_t end_ms = clock_monotonic_ms() + EVENTUALLY_MS / 2;
+        atomic_fetch_add(&meeting->present, 1);
+        while (atomic_load(&meeting->present) < meeting->size && clock_monotonic_ms() < end_ms) {
+            pass_ms(1);
+        }
+        atomic_fetch_add(&meeting->over, 1);
+        queue_done(meeting->queue, &item, QUEUE_FORGET, 0);
+    }
+    return NULL;
+}
+
+/* Two workers, idle; then what `ask` wants must bring both to work at once. */
+static void two_meet(void (*ask)(struct queue *queue))
+{
+    struct meeting meeting = {.queue = new_queue(), .size = 2};
+    pthread_t workers[2];
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(pthread_create(&workers[i], NULL, meet, &meeting), 0);
+    }
+    pass_ms(5); /* they fall asleep, most likely; what follows must hold either way */
+    int64_t begun_ms = clock_monotonic_ms();
+    ask(meeting.queue);
+    EVENTUALLY(atomic_load(&meeting.over) == 2);
+    CHECK(clock_monotonic_ms() - begun_ms < EVENTUALLY_MS / 2); /* nobody waited in vain */
+    queue_shutdown(meeting.queue);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(workers[i], NULL);
+    }
+    queue_free(meeting.queue);
+}
+
+static void ask_for_two(struct queue *queue)
+{
+    queue_add(queue, "a", QUEUE_NORMAL);
+    queue_add(queue, "b", QUEUE_NORMAL);
+}
+
+static void ask_for_two_beside_a_timer(struct queue *queue)
+{
+    queue_add_after(queue, "never", 3600000, QUEUE_NORMAL);
+    pass_ms(5); /* now one of them keeps the time */
+    ask_for_two(queue);
+}
+
+static void ask_for_two_timers(struct queue *queue)
+{
+    queue_add_after(queue, "a", 5, QUEUE_NORMAL);
+    queue_add_after(queue, "b", 20, QUEUE_NORMAL);
+}
+
+static void ask_for_two_timers_at_once(struct queue *queue)
+{
+    queue_add_after(queue, "never", 3600000, QUEUE_NORMAL);
+    pass_ms(5);
+    queue_add_after(queue, "a", 10, QUEUE_NORMAL);
+    queue_add_after(queue, "b", 10, QUEUE_NORMAL);
+}
+
+static void every_key_that_is_ready_wakes_a_worker(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        two_meet(ask_for_two);
+        two_meet(ask_for_two_beside_a_timer);
+    }
+}
+
+static void every_timer_that_ends_wakes_a_worker(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        two_meet(ask_for_two_timers);
+        two_meet(ask_for_two_timers_at_once);
+    }
+}
+
 static void *thousand_updates_a_second(void *context)
 {
     struct crowd *crowd = context;
@@ -481,7 +571,7 @@ static void *thousand_updates_a_second(void *context)
     for (int i = 0; i < 1000; i++) {
         atomic_fetch_add(&crowd->wanted[0], 1);
         queue_add(crowd->queue, "k0", QUEUE_NORMAL);
-        while (clock_monotonic_us() < begun_us + (i + 1) * 1000) {
+        while (clock_monotonic_us() < begun_us + INT64_C(1000) * (i + 1)) {
             pass_ms(1);
         }
     }
@@ -624,6 +714,8 @@ int main(void)
         cmocka_unit_test(few_keys_and_many_workers_never_overlap),
         cmocka_unit_test(short_bursts_wake_enough_workers),
         cmocka_unit_test(timers_alone_wake_idle_workers),
+        cmocka_unit_test(every_key_that_is_ready_wakes_a_worker),
+        cmocka_unit_test(every_timer_that_ends_wakes_a_worker),
         cmocka_unit_test(a_thousand_updates_a_second_of_one_key_stay_one_worker),
         cmocka_unit_test(metrics_bear_the_names_that_dashboards_know),
         cmocka_unit_test(the_debug_page_tells_each_state),
