@@ -1,13 +1,15 @@
 #include "tests/integration/postgres.h"
 
 #include "controller/base/clock.h"
+#include "controller/base/metrics.h"
 #include "tests/check.h"
 
 enum {
     PATIENCE_MS = 20 * 1000,
     PAUSE_MS = 5,
     MORE_MAX_BYTES = 4096,
-    STATEMENT_MAX_BYTES = 1 << 20
+    STATEMENT_MAX_BYTES = 1 << 20,
+    METRICS_MAX_BYTES = 1 << 20,
 };
 
 static struct sql_conn *own; /* of this thread only: tests use it from their main thread */
@@ -139,4 +141,30 @@ void postgres_wait(const char *format, ...)
 int64_t postgres_next_xid(void)
 {
     return postgres_int(NULL, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint");
+}
+
+static double count_writes(void)
+{
+    static const char line[] = "\ntenantry_sql_writes_total ";
+    AUTO(buf) struct buf page = BUF(METRICS_MAX_BYTES);
+
+    CHECK(metrics_render(&page));
+    const char *at = strstr(buf_text(&page), line);
+    return at ? strtod(at + strlen(line), NULL) : 0;
+}
+
+struct quiet postgres_quiet_begin(void)
+{
+    return (struct quiet){
+        .next_xid = postgres_next_xid(),
+        .writes = count_writes(),
+    };
+}
+
+void postgres_quiet_end(const struct quiet *quiet)
+{
+    struct quiet now = postgres_quiet_begin();
+
+    CHECK_INT(now.next_xid - quiet->next_xid, 0);
+    CHECK_INT((int)(now.writes - quiet->writes), 0);
 }

@@ -24,9 +24,18 @@ int64_t postgres_int(struct sql_conn *conn, const char *format, ...) PRINTF_LIKE
 /* Ask until the query gives a number over 0; the test fails after 20 s. */
 void postgres_wait(const char *format, ...) PRINTF_LIKE(1, 2);
 
-/* The next transaction id that the server would hand out: equal before and after when nothing was
- * written at all. */
+/* The next transaction id that the server would hand out: equal before and after when no
+ * transaction has written. */
 int64_t postgres_next_xid(void);
+
+/* Nothing is written between the two: neither did the server hand out a transaction id, nor did we
+ * send a statement that might have written. */
+struct quiet {
+    int64_t next_xid;
+    double writes; /* tenantry_sql_writes_total */
+};
+struct quiet postgres_quiet_begin(void);
+void postgres_quiet_end(const struct quiet *quiet);
 
 /* Close the superuser's own connection. */
 void postgres_done(void);

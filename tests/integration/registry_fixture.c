@@ -69,11 +69,11 @@ static struct cache *fill(const struct codec *codec, const char *const *objects,
     return cache;
 }
 
-static void make_database(void)
+static void make_role_and_database(void)
 {
-    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
     AUTO(secret) struct secret verifier = {0};
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
     struct call call = {0};
     struct err err = {0};
 
@@ -86,6 +86,31 @@ static void make_database(void)
     sql_literal_secret(&query, &verifier);
     CHECK_OK(sql_exec(conn, &call, &query, NULL, &err), &err);
     postgres_run(conn, "CREATE DATABASE registry_test OWNER registry_test TEMPLATE template0");
+}
+
+int fixture_make(void **state)
+{
+    AUTO(secret) struct secret uri = {0};
+    struct call call = {0};
+    struct err err = {0};
+
+    (void)state;
+    make_role_and_database();
+    fixture_uri(&uri);
+    struct registry *registry = registry_new(&uri, 1);
+    CHECK_OK(registry_migrate(registry, &call, &err), &err);
+    registry_free(registry);
+    return 0;
+}
+
+int fixture_remove(void **state)
+{
+    (void)state;
+    postgres_run(NULL, "DROP DATABASE registry_test WITH (FORCE)");
+    postgres_run(NULL, "DROP ROLE registry_test");
+    postgres_done();
+    secret_release(&password);
+    return 0;
 }
 
 void fixture_uri(struct secret *ret)
@@ -101,10 +126,7 @@ int fixture_set_up(void **state)
 {
     struct fixture *fixture = xcalloc(1, sizeof(*fixture));
     AUTO(secret) struct secret uri = {0};
-    struct call call = {0};
-    struct err err = {0};
 
-    make_database();
     fixture_uri(&uri);
     fixture->services = (struct services){
         .registry = registry_new(&uri, CONNECTIONS),
@@ -114,8 +136,8 @@ int fixture_set_up(void **state)
         .system_namespace = "tenantry-system",
         .domain = "tenants.localhost",
     };
-    CHECK_OK(registry_migrate(fixture->services.registry, &call, &err), &err);
     fixture->conn = postgres_connect("dbname=registry_test");
+    postgres_run(fixture->conn, "TRUNCATE public.tenants CASCADE");
     *state = fixture;
     return 0;
 }
@@ -130,10 +152,6 @@ int fixture_tear_down(void **state)
     cache_free(fixture->services.tiers);
     cache_free(fixture->services.database_servers);
     free(fixture);
-    postgres_run(NULL, "DROP DATABASE registry_test WITH (FORCE)");
-    postgres_run(NULL, "DROP ROLE registry_test");
-    postgres_done();
-    secret_release(&password);
     return 0;
 }
 

@@ -12,8 +12,11 @@ struct fixture {
     struct sql_conn *conn; /* the superuser's, to the registry */
 };
 
-/* For cmocka: *state is a struct fixture with a fresh, migrated registry, one DatabaseServer
- * "primary" and one "small" (for tier "tiny", room for 3 tenants), and no Tenant in the cache. */
+/* For cmocka's group: a registry, migrated; gone afterwards. */
+int fixture_make(void **state);
+int fixture_remove(void **state);
+/* For each test: *state is a struct fixture with that registry, empty, one DatabaseServer "primary"
+ * and one "small" (for tier "tiny", room for 3 tenants), and no Tenant in the cache. */
 int fixture_set_up(void **state);
 int fixture_tear_down(void **state);
 /* The URI of the role that owns the registry. */

@@ -9,7 +9,7 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/registry/steps.h"
 
-enum { THREADS = 8, RUNS_MAX = 20 };
+enum { THREADS = 8, RUNS_MAX = 20, PLACEMENT_LOCK = 0x7e4b };
 
 /* ---- the schema ---- */
 
@@ -121,7 +121,7 @@ static void a_program_can_insert_by_the_contract_alone(void **state)
 static void names_can_be_used_again_after_deletion_only(void **state)
 {
     const struct fixture *fixture = *state;
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
 
@@ -142,10 +142,10 @@ static void migrating_again_writes_nothing(void **state)
     const struct fixture *fixture = *state;
     struct call call = {0};
     struct err err = {0};
-    int64_t xid = postgres_next_xid();
+    struct quiet quiet = postgres_quiet_begin();
 
     CHECK_OK(registry_migrate(fixture->services.registry, &call, &err), &err);
-    CHECK(postgres_next_xid() == xid);
+    postgres_quiet_end(&quiet);
 }
 
 static void public_may_not_connect(void **state)
@@ -185,7 +185,7 @@ static void a_row_is_made_of_the_tenant(void **state)
     static const struct text_pair settings[] = {{"theme", "dark"}, {"x", "\"'\\"}};
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme-corp", "uid-1");
-    AUTO(run) struct run run;
+    AUTO(run) struct run run = {0};
 
     tenant.display_name = "Acme'; DROP TABLE tenants; --";
     tenant.settings = settings;
@@ -213,7 +213,7 @@ static void the_billing_period_is_there_from_the_start(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run run;
+    AUTO(run) struct run run = {0};
 
     run_record(&run, fixture, &tenant, &tier_premium);
     CHECK_INT(postgres_int(fixture->conn,
@@ -229,13 +229,13 @@ static void a_second_run_finds_the_row_and_writes_nothing(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
-    int64_t xid = postgres_next_xid();
+    struct quiet quiet = postgres_quiet_begin();
     run_record(&second, fixture, &tenant, &tier_premium);
-    CHECK(postgres_next_xid() == xid);
+    postgres_quiet_end(&quiet);
     CHECK_TEXT(second.work.tenant_id, first.work.tenant_id);
     CHECK_TEXT(second.work.place.server, "primary");
     CHECK_TEXT(second.work.place.database, "tenant_acme");
@@ -246,9 +246,9 @@ static void nothing_to_write_needs_no_right_to_write(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
-    AUTO(run) struct run third;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
+    AUTO(run) struct run third = {0};
     AUTO(secret) struct secret uri = {0};
     AUTO(buf) struct buf text = BUF(2000);
     struct fixture read_only = *fixture;
@@ -271,7 +271,7 @@ static void isolation_other_than_database_is_refused(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run run;
+    AUTO(run) struct run run = {0};
 
     tenant.isolation = ISOLATION_ROW;
     run_init(&run, fixture, &tenant, &tier_premium);
@@ -284,7 +284,7 @@ static void a_tenant_without_a_tier_is_not_made(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run run;
+    AUTO(run) struct run run = {0};
 
     run_init(&run, fixture, &tenant, NULL);
     CHECK_FAILS(record_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_TERMINAL,
@@ -305,10 +305,10 @@ static void the_row_follows_the_tenant(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
-    AUTO(run) struct run third;
-    AUTO(run) struct run fourth;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
+    AUTO(run) struct run third = {0};
+    AUTO(run) struct run fourth = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
     tenant.display_name = "Acme Ltd";
@@ -332,8 +332,8 @@ static void suspending_needs_no_tier(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
     tenant.state = TENANT_SUSPENDED;
@@ -347,8 +347,8 @@ static void changes_of_others_are_healed_and_dated(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
     postgres_run(fixture->conn, "UPDATE public.tenants SET tier = 'enterprise', mrr = 0, "
@@ -366,14 +366,14 @@ static void a_huge_price_fits(void **state)
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
     struct tier tier = tier_premium;
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     tier.price_monthly = "123456789012345678.123456";
     run_record(&first, fixture, &tenant, &tier);
-    int64_t xid = postgres_next_xid();
+    struct quiet quiet = postgres_quiet_begin();
     run_record(&second, fixture, &tenant, &tier);
-    CHECK(postgres_next_xid() == xid);
+    postgres_quiet_end(&quiet);
     CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenants WHERE "
                                           "mrr = 99999999.99"),
               1);
@@ -409,8 +409,8 @@ static void the_next_month_begins_where_the_last_ended(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
     check_periods(fixture, "0+1");
@@ -423,9 +423,9 @@ static void a_year_begins_with_the_month_of_creation(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
-    AUTO(run) struct run third;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
+    AUTO(run) struct run third = {0};
 
     tenant.billing_cycle = BILLING_ANNUAL;
     run_record(&first, fixture, &tenant, &tier_premium);
@@ -442,10 +442,10 @@ static void a_change_of_cycle_begins_with_the_next_period(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
-    AUTO(run) struct run third;
-    AUTO(run) struct run fourth;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
+    AUTO(run) struct run third = {0};
+    AUTO(run) struct run fourth = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
     pass_months(fixture, 1);
@@ -497,9 +497,16 @@ static void start_race(struct racer racers[THREADS], const struct fixture *fixtu
         (void)snprintf(racers[i].uid, sizeof(racers[i].uid), "uid-%d", i);
         racers[i].tenant = fixture_tenant(racers[i].name, racers[i].uid);
     }
+    /* All of them have found their name free before the first may take it. */
+    postgres_run(fixture->conn, "SELECT pg_advisory_lock(%d, hashtext('placement'))",
+                 PLACEMENT_LOCK);
     for (int i = 0; i < THREADS; i++) {
         CHECK_INT(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
     }
+    postgres_wait("SELECT count(*) / %d FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+                  THREADS);
+    postgres_run(fixture->conn, "SELECT pg_advisory_unlock(%d, hashtext('placement'))",
+                 PLACEMENT_LOCK);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(racers[i].thread, NULL);
     }
@@ -566,7 +573,7 @@ static void capacity_is_never_passed(void **state)
 
 static void finalize(const struct fixture *fixture, const struct tenant *tenant)
 {
-    AUTO(run) struct run run;
+    AUTO(run) struct run run = {0};
 
     run_init(&run, fixture, tenant, NULL);
     CHECK_OK(record_finalize(&run.rc, &run.work, &run.err), &run.err);
@@ -576,8 +583,8 @@ static void ending_marks_the_row_once(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run run;
-    AUTO(run) struct run found;
+    AUTO(run) struct run run = {0};
+    AUTO(run) struct run found = {0};
 
     finalize(fixture, &tenant); /* never registered */
     run_record(&run, fixture, &tenant, &tier_premium);
@@ -585,12 +592,12 @@ static void ending_marks_the_row_once(void **state)
     CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenants WHERE status = "
                                           "'deleted' AND deleted_at = updated_at"),
               1);
-    int64_t xid = postgres_next_xid();
+    struct quiet quiet = postgres_quiet_begin();
     finalize(fixture, &tenant);
     /* Also for a run that crashed before the finalizer was gone. */
     run_init(&found, fixture, &tenant, NULL);
     CHECK_OK(record_find(&found.rc, &found.work, &found.err), &found.err);
-    CHECK(postgres_next_xid() == xid);
+    postgres_quiet_end(&quiet);
     CHECK_TEXT(found.work.tenant_id, run.work.tenant_id);
     CHECK_TEXT(found.work.place.database, "tenant_acme");
     CHECK_TEXT(found.work.place.server, "primary");
@@ -601,8 +608,8 @@ static void a_name_that_left_nothing_begins_anew(void **state)
     const struct fixture *fixture = *state;
     struct tenant old = fixture_tenant("acme", "uid-1");
     struct tenant new = fixture_tenant("acme", "uid-2");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     run_record(&first, fixture, &old, &tier_premium);
     finalize(fixture, &old);
@@ -619,15 +626,15 @@ static void isolation_and_server_of_a_row_stay(void **state)
 {
     const struct fixture *fixture = *state;
     struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run first;
-    AUTO(run) struct run second;
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run second = {0};
 
     run_record(&first, fixture, &tenant, &tier_premium);
     tenant.isolation = ISOLATION_ROW;
     tenant.server = "small";
-    int64_t xid = postgres_next_xid();
+    struct quiet quiet = postgres_quiet_begin();
     run_record(&second, fixture, &tenant, &tier_premium);
-    CHECK(postgres_next_xid() == xid);
+    postgres_quiet_end(&quiet);
     CHECK_TEXT(second.work.place.server, "primary");
     CHECK_INT(second.work.place.isolation, ISOLATION_DATABASE);
 }
@@ -641,13 +648,13 @@ static void an_unreachable_registry_is_told_and_then_left_alone(void **state)
     secret_set(&uri, STR("host=127.0.0.1 port=1 user=u dbname=d"));
     fixture.services.registry = registry_new(&uri, 2);
     for (int i = 0; i < 3; i++) {
-        AUTO(run) struct run run;
+        AUTO(run) struct run run = {0};
         run_init(&run, &fixture, &tenant, &tier_premium);
         CHECK_FAILS(record_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_RETRY,
                     "DatabaseUnreachable");
         CHECK_NOT_NULL(strstr(run.err.message, "registry: "));
     }
-    AUTO(run) struct run run;
+    AUTO(run) struct run run = {0};
     run_init(&run, &fixture, &tenant, &tier_premium);
     CHECK_FAILS(record_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_RETRY,
                 "BackendUnavailable");
@@ -686,5 +693,5 @@ int main(void)
         WITH_FIXTURE(an_unreachable_registry_is_told_and_then_left_alone),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
 }

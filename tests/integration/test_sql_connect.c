@@ -381,7 +381,7 @@ static void a_cable_that_is_out_is_noticed_by_the_deadline(void **state)
     const struct server *server = *state;
     struct relay *relay = relay_start(server->port);
     AUTO(buf) struct buf more = BUF(100);
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct err err = {0};
 
     CHECK(buf_printf(&more, "port=%d", relay_port(relay)));
@@ -404,7 +404,7 @@ static void a_reset_connection_is_unreachable(void **state)
     const struct server *server = *state;
     struct relay *relay = relay_start(server->port);
     AUTO(buf) struct buf more = BUF(100);
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
 

@@ -192,7 +192,7 @@ struct crowd {
 
 static bool use(struct crowd *crowd, struct sql_conn *conn)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     struct call call = {0};
     struct err err = {0};
