@@ -8,7 +8,7 @@
 #include "tests/check.h"
 #include "tests/integration/postgres.h"
 
-enum { CONNECTIONS = 8, PASSWORD_CHARACTERS = 24, CA_MAX_BYTES = 64 * 1024 };
+enum { CONNECTIONS = 8, PASSWORD_CHARACTERS = 24, CA_MAX_BYTES = 64 * 1024, NOBODYS_PORT = 1 };
 
 static const struct quota small_quotas[] = {{"api_requests", 1000}, {"users", 5}};
 const struct tier tier_small = {
@@ -77,16 +77,18 @@ static long server_port(void)
     return strtol(colon + 1, NULL, 10);
 }
 
-static void feed_server(struct fixture *fixture, int generation, const char *drift)
+static void feed_server(struct fixture *fixture, long port, const char *drift)
 {
+    static int generation;
     AUTO(buf) struct buf json = BUF(4 * CA_MAX_BYTES);
     struct watch_handler handler = cache_watch_handler(fixture->services.database_servers);
 
+    generation++;
     (void)buf_printf(&json,
                      "{\"metadata\":{\"name\":\"primary\",\"uid\":\"u-1\",\"generation\":%d,"
                      "\"resourceVersion\":\"%d\"},\"spec\":{\"hosts\":[\"127.0.0.1\"],"
                      "\"port\":%ld,\"sslmode\":\"verify-full\",\"drift\":\"%s\",\"caBundle\":",
-                     generation, generation, server_port(), drift);
+                     generation, generation, port, drift);
     (void)buf_append_json(&json, str_from(secret_bytes(&fixture->ca_pem)));
     CHECK(buf_append_text(&json, ",\"credentialsSecretRef\":{\"name\":\"unused\"}}}"));
     handler.replace_begin(handler.context);
@@ -150,7 +152,7 @@ int fixture_set_up(void **state)
         .domain = "tenants.localhost",
     };
     make_registry(fixture);
-    feed_server(fixture, 1, "Heal");
+    feed_server(fixture, server_port(), "Heal");
     fixture->services.servers =
         servers_new(NULL, fixture->services.database_servers, "tenantry-system", CONNECTIONS);
     servers_set_credentials(fixture->services.servers, give_credentials, fixture);
@@ -178,9 +180,12 @@ int fixture_tear_down(void **state)
 
 void fixture_set_drift(struct fixture *fixture, const char *drift)
 {
-    static int generation = 1;
+    feed_server(fixture, server_port(), drift);
+}
 
-    feed_server(fixture, ++generation, drift);
+void fixture_lose_server(struct fixture *fixture)
+{
+    feed_server(fixture, NOBODYS_PORT, "Heal");
 }
 
 struct sql_conn *fixture_connect_as(const struct fixture *fixture, const char *database,

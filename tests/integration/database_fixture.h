@@ -27,7 +27,9 @@ struct sql_conn *fixture_connect(const struct fixture *fixture, const char *data
 struct sql_conn *fixture_connect_as(const struct fixture *fixture, const char *database,
                                     const char *user, const char *password, struct err *err);
 
-/* Set DatabaseServer primary's spec.drift. */
+/* Set DatabaseServer primary's spec.port to one where nobody listens. */
+void fixture_lose_server(struct fixture *fixture);
+/* Set its spec.drift, and the right port again. */
 void fixture_set_drift(struct fixture *fixture, const char *drift);
 
 extern const struct tier tier_small; /* 5 connections, 10 s, 60 s idle in a transaction */
