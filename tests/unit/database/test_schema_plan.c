@@ -1,0 +1,148 @@
+/* What is decided about a schema from its comment and its listing. */
+#include "tests/check.h"
+
+#include "reconcilers/database/schema_internal.h"
+
+static const struct scope scope = {
+    .database = "tenant_acme",
+    .schema = "public",
+    .roles = {"tenant_acme.owner", "tenant_acme.rw", "tenant_acme.ro", "tenant_acme.app"},
+};
+
+static const struct schema_line lines[] = {
+    {"column users.email", "character varying(255) not null"},
+    {"grant table users rw", "SELECT"},
+    {"policy users.tenant", "* t PUBLIC using true"},
+};
+static const struct schema_listing listing = {lines, ARRAY_COUNT(lines)};
+
+static struct schema_seen complete(struct arena *arena, int64_t version)
+{
+    return (struct schema_seen){
+        .exists = true,
+        .owner = scope.roles[ROLE_OWNER],
+        .comment = schema_mark(arena, version, &listing),
+        .has_tables = true,
+        .app_owner = scope.roles[ROLE_APP],
+        .listing = listing,
+    };
+}
+
+static enum schema_action decide(const struct schema_seen *seen, int64_t newest)
+{
+    struct schema_decision decision;
+    struct err err = {0};
+    CHECK_OK(schema_decide(&scope, seen, newest, &decision, &err), &err);
+    return decision.action;
+}
+
+static void each_state_has_its_action(void **state)
+{
+    AUTO(arena) struct arena arena;
+    (void)state;
+    arena_init(&arena, 0);
+    struct schema_seen seen = complete(&arena, 2);
+    CHECK_INT(decide(&seen, 2), SCHEMA_KEEP);
+    CHECK_INT(decide(&seen, 3), SCHEMA_MIGRATE);
+
+    seen.listing.count--;
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+    seen = complete(&arena, 2);
+    seen.owner = "pg_database_owner";
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+    seen = complete(&arena, 2);
+    seen.app_owner = "";
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+    seen = complete(&arena, 2);
+    seen.comment = "standard public schema";
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+    seen.has_tables = false;
+    CHECK_INT(decide(&seen, 2), SCHEMA_CREATE);
+    seen = complete(&arena, 2);
+    seen.has_tables = false;
+    seen.listing.count = 0;
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+}
+
+static void odd_marks_are_none(void **state)
+{
+    static const char *const odd[] = {"", "tenantry: schema", "tenantry: schema x y",
+                                      "tenantry: schema 0 abc", "tenantry: schema -1 abc"};
+    AUTO(arena) struct arena arena;
+    (void)state;
+    arena_init(&arena, 0);
+    for (size_t i = 0; i < ARRAY_COUNT(odd); i++) {
+        struct schema_seen seen = complete(&arena, 1);
+        seen.comment = odd[i];
+        CHECK_INT(decide(&seen, 1), SCHEMA_COMPARE);
+    }
+}
+
+static void a_newer_schema_is_refused(void **state)
+{
+    AUTO(arena) struct arena arena;
+    struct schema_decision decision;
+    struct err err = {0};
+    (void)state;
+    arena_init(&arena, 0);
+    struct schema_seen seen = complete(&arena, 3);
+    CHECK_FAILS(schema_decide(&scope, &seen, 2, &decision, &err), &err, ERR_TERMINAL,
+                "MigrationMismatch");
+}
+
+static void the_hash_covers_every_byte(void **state)
+{
+    char hash[HASH128_TEXT_BYTES];
+    char other[HASH128_TEXT_BYTES];
+    struct schema_line changed[ARRAY_COUNT(lines)];
+    const struct schema_listing changed_listing = {changed, ARRAY_COUNT(lines)};
+    (void)state;
+    schema_listing_hash(&listing, hash);
+    for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+        memcpy(changed, lines, sizeof(lines));
+        changed[i].definition = "something else";
+        schema_listing_hash(&changed_listing, other);
+        CHECK(!text_equal(hash, other));
+        memcpy(changed, lines, sizeof(lines));
+        changed[i].item = "something else";
+        schema_listing_hash(&changed_listing, other);
+        CHECK(!text_equal(hash, other));
+    }
+}
+
+static void differences_are_found_and_told(void **state)
+{
+    static const struct schema_line actual_lines[] = {
+        {"column users.email", "text"},
+        {"column users.theme", "text"},
+        {"grant table users PUBLIC", "SELECT"},
+        {"index users.by_name", "CREATE INDEX ..."},
+        {"policy users.more", "* t PUBLIC using true"},
+        {"policy users.tenant", "* t PUBLIC using true"},
+    };
+    const struct schema_listing actual = {actual_lines, ARRAY_COUNT(actual_lines)};
+    struct schema_difference differences[SCHEMA_DIFFERENCES_MAX];
+    AUTO(buf) struct buf words = BUF(1024);
+    (void)state;
+    CHECK_INT(schema_diff(&listing, &listing, differences), 0);
+    size_t count = schema_diff(&listing, &actual, differences);
+    schema_describe(differences, count, &words);
+    CHECK_TEXT(buf_text(&words),
+               "column users.email differs; grant table users PUBLIC is too much; grant table "
+               "users rw is missing; policy users.more is too much");
+    const struct schema_listing none = {0};
+    CHECK_INT(schema_diff(&listing, &none, differences), 3);
+    CHECK_INT(schema_diff(&none, &listing, differences), 2); /* a column more is allowed */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_state_has_its_action),
+        cmocka_unit_test(odd_marks_are_none),
+        cmocka_unit_test(a_newer_schema_is_refused),
+        cmocka_unit_test(the_hash_covers_every_byte),
+        cmocka_unit_test(differences_are_found_and_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
