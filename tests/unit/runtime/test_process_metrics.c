@@ -30,7 +30,7 @@ static void memory_grows_with_what_is_touched(void **state)
     for (size_t i = 0; i < BYTES; i += 4096) {
         memory[i] = 1;
     }
-    CHECK(value_of("process_resident_memory_bytes") > before + 0.5 * BYTES);
+    CHECK(value_of("process_resident_memory_bytes") > before + (double)BYTES * 0.5);
     CHECK(value_of("process_virtual_memory_bytes") > before);
     free((void *)memory);
 }
