@@ -6,11 +6,11 @@
 #include "controller/base/jsonw.h"
 
 const struct event_timing EVENT_TIMING = {
-    .refresh_ms = 30 * 60 * 1000,
-    .finish_ms = 6 * 60 * 1000,
-    .retry_ms = 10 * 1000,
-    .sweep_ms = 10 * 1000,
-    .flush_ms = 2 * 1000,
+    .refresh_ms = INT64_C(30) * 60 * 1000,
+    .finish_ms = INT64_C(6) * 60 * 1000,
+    .retry_ms = 10000,
+    .sweep_ms = 10000,
+    .flush_ms = 2000,
     .tries_max = 12,
 };
 
@@ -41,7 +41,9 @@ static char *copy_cut(struct str text, size_t max_bytes)
 
     if (!str_is_utf8(str_from(copy))) {
         for (char *at = copy; *at; at++) {
-            *at = (unsigned char)*at < 0x80 ? *at : '?';
+            if ((unsigned char)*at >= 0x80) {
+                *at = '?';
+            }
         }
     }
     return copy;

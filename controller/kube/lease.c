@@ -104,7 +104,7 @@ struct lease *lease_new(struct kube_client *client, const struct lease_config *c
     lease->identity = text_is_empty(config->identity) ? own_identity() : xstrdup(config->identity);
     lease->config.identity = lease->identity;
     metric_set(&master_status, 0, lease->config.name);
-    metrics_register(&slow_path);
+    metric_add(&slow_path, 0, lease->config.name); /* shown from the start */
     return lease;
 }
 
@@ -425,17 +425,15 @@ void lease_release(struct lease *lease)
         return;
     }
     set_leading(lease, false);
-    struct call call = {.deadline_ms = clock_monotonic_ms() + RELEASE_MS};
+    const struct call call = {.deadline_ms = clock_monotonic_ms() + RELEASE_MS};
     struct err err = {0};
-    while (put_free(lease, &call, &err) != 0) {
+    bool is_read = true;
+    while (!is_read || put_free(lease, &call, &err) != 0) {
+        log_debug(NULL, "lease not released yet", KV_ERR(&err));
         if (call_remaining_ms(&call, RELEASE_MS) == 0 || !cancel_sleep_ms(NULL, RELEASE_PAUSE_MS)) {
             return;
         }
-        /* Our version may be old: read again, to see who holds it now. A failure of this one shows
-         * in the next write. */
-        struct err unread = {0};
-        if (fetch(lease, &call, &unread) != 0) {
-            log_debug(NULL, "lease not read", KV_ERR(&unread));
-        }
+        /* Our version may be old, or somebody else holds it by now. */
+        is_read = fetch(lease, &call, &err) == 0;
     }
 }

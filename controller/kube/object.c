@@ -9,7 +9,7 @@ static const char LAST_APPLIED[] = "kubectl.kubernetes.io/last-applied-configura
 struct entries {
     struct arena *arena;
     size_t entry_bytes;
-    char *entries;
+    void *entries;
     size_t count;
     size_t capacity;
 };
@@ -20,14 +20,14 @@ static void *add_entry(struct entries *list)
 
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? FIRST : list->capacity * 2;
-        char *grown = arena_calloc(list->arena, capacity, list->entry_bytes);
+        void *grown = arena_calloc(list->arena, capacity, list->entry_bytes);
         if (list->count > 0) {
             memcpy(grown, list->entries, list->count * list->entry_bytes);
         }
         list->entries = grown;
         list->capacity = capacity;
     }
-    return list->entries + list->entry_bytes * list->count++;
+    return (char *)list->entries + list->entry_bytes * list->count++;
 }
 
 /* A map of text to text, labels or annotations; values of another type are left out. */
@@ -51,7 +51,7 @@ static bool read_pairs(struct jsonr *reader, struct arena *arena, const struct k
             }
         }
     }
-    *ret = (const struct kube_pair *)(const void *)list.entries;
+    *ret = list.entries;
     *ret_count = list.count;
     return true;
 }
@@ -72,7 +72,7 @@ static bool read_finalizers(struct jsonr *reader, struct arena *arena, struct ku
             }
         }
     }
-    meta->finalizers = (const char *const *)(const void *)list.entries;
+    meta->finalizers = list.entries;
     meta->finalizer_count = list.count;
     return true;
 }

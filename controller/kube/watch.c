@@ -57,14 +57,14 @@ enum {
 const struct watch_timing WATCH_TIMING = {
     .stream_min_s = 300,
     .stream_spread_s = 300,
-    .silence_ms = 75 * 1000,
-    .silence_slack_ms = 5 * 1000,
+    .silence_ms = 75000,
+    .silence_slack_ms = 5000,
     .hasty_ms = 1000,
     .poll_ms = 2000,
-    .late_ms = 10 * 1000,
+    .late_ms = 10000,
     .backoff_base_ms = 800,
-    .backoff_cap_ms = 30 * 1000,
-    .backoff_forget_ms = 2 * 60 * 1000,
+    .backoff_cap_ms = 30000,
+    .backoff_forget_ms = 120000,
 };
 
 /* Of the request under way. */
@@ -165,20 +165,28 @@ void watch_stats_get(struct watch *watch, struct watch_stats *ret)
     };
 }
 
+static void log_trouble(const struct watch *watch, const struct err *err, bool is_news)
+{
+    if (is_news) {
+        log_warn(watch->log, "watch fails", KV_ERR(err));
+    } else {
+        log_debug(watch->log, "watch still fails", KV_ERR(err));
+    }
+}
+
 /* Tell the handler and the log, once a change. */
 static void set_health(struct watch *watch, const struct err *err)
 {
     const char *reason = err ? err->reason : "";
+    bool is_news = err ? !text_equal(watch->health_reason, reason) : !watch->is_healthy;
 
-    if (err ? text_equal(watch->health_reason, reason) : watch->is_healthy) {
-        if (err) {
-            log_debug(watch->log, "watch still fails", KV_ERR(err));
-        }
+    if (err) {
+        log_trouble(watch, err, is_news);
+    }
+    if (!is_news) {
         return;
     }
-    if (err) {
-        log_warn(watch->log, "watch fails", KV_ERR(err));
-    } else if (watch->health_reason[0] != '\0') {
+    if (!err && watch->health_reason[0] != '\0') {
         log_info(watch->log, "watch recovered");
     }
     watch->is_healthy = !err;

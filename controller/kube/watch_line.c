@@ -17,7 +17,7 @@ static void read_annotations(struct jsonr *reader, struct object_glance *glance)
     }
 }
 
-static void read_metadata(struct jsonr *reader, struct object_glance *glance)
+static void read_metadata(struct jsonr *reader, bool with_annotations, struct object_glance *glance)
 {
     struct str name;
 
@@ -30,7 +30,7 @@ static void read_metadata(struct jsonr *reader, struct object_glance *glance)
             if (!jsonr_raw_string(reader, &glance->resource_version)) {
                 glance->resource_version = (struct str){0};
             }
-        } else if (str_equal(name, STR("annotations"))) {
+        } else if (with_annotations && str_equal(name, STR("annotations"))) {
             read_annotations(reader, glance);
         } else {
             jsonr_skip(reader);
@@ -39,7 +39,7 @@ static void read_metadata(struct jsonr *reader, struct object_glance *glance)
 }
 
 /* The object at the reader, which is consumed. */
-static bool read_object(struct jsonr *reader, struct object_glance *glance)
+static bool read_object(struct jsonr *reader, bool with_annotations, struct object_glance *glance)
 {
     struct str name;
 
@@ -52,7 +52,7 @@ static bool read_object(struct jsonr *reader, struct object_glance *glance)
                 glance->kind = (struct str){0};
             }
         } else if (str_equal(name, STR("metadata"))) {
-            read_metadata(reader, glance);
+            read_metadata(reader, with_annotations, glance);
         } else {
             jsonr_skip(reader);
         }
@@ -66,7 +66,7 @@ bool object_glance_read(struct str json, struct object_glance *ret)
     struct jsonr reader;
 
     jsonr_init(&reader, json);
-    if (!read_object(&reader, &glance) || !jsonr_at_end(&reader)) {
+    if (!read_object(&reader, false, &glance) || !jsonr_at_end(&reader)) {
         return false;
     }
     *ret = glance;
@@ -105,7 +105,9 @@ static bool read_line(struct jsonr *reader, struct watch_line *line)
         } else if (str_equal(name, STR("object"))) {
             (void)jsonr_peek(reader); /* moves to the value's first byte */
             line->object.ptr = reader->at;
-            if (!read_object(reader, &line->glance)) {
+            /* Annotations matter of bookmarks alone; the type mostly comes first. */
+            bool may_be_bookmark = type.len == 0 || line_type(type) == WATCH_LINE_BOOKMARK;
+            if (!read_object(reader, may_be_bookmark, &line->glance)) {
                 return false;
             }
             line->object.len = (size_t)(reader->at - line->object.ptr);

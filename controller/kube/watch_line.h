@@ -15,7 +15,7 @@ struct object_glance {
     struct str kind; /* empty when absent: items of built-in kinds' lists carry none */
     struct str resource_version;
     bool has_metadata;
-    bool ends_initial_events; /* annotation k8s.io/initial-events-end: "true" */
+    bool ends_initial_events; /* a bookmark's annotation k8s.io/initial-events-end: "true" */
 };
 
 enum watch_line_type {

@@ -126,7 +126,7 @@ static void events_about_the_cluster_are_in_default(void **state)
     const struct event_object object = {
         .resource = &KUBE_NAMESPACES, .name = cluster->namespace_, .uid = "u-1"};
     const struct kube_ref in_default = {.resource = &KUBE_EVENTS, .namespace_ = "default"};
-    AUTO(buf) struct buf body = BUF(16 * 1024 * 1024);
+    AUTO(buf) struct buf body = BUF(16U << 20);
     struct err err;
 
     event_record(recorder, &object, EVENT_NORMAL, "Tested", "Test", "seen");

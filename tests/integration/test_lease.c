@@ -21,10 +21,10 @@ struct candidate {
     struct lease *lease;
     pthread_t thread;
     _Atomic int64_t leading_ms; /* since when; 0 = not */
-    atomic_int changes;
-    _Atomic int64_t block_ms; /* the next callback sleeps so long: a paused process */
-    int result;
+    _Atomic int64_t block_ms;   /* the next callback sleeps so long: a paused process */
     struct err err;
+    atomic_int changes;
+    int result;
     atomic_bool is_done;
 };
 
@@ -133,7 +133,7 @@ static void one_candidate_makes_renews_and_releases_the_lease(void **state)
     CHECK(clock_parse(str_from(js_text_or(before, "/spec/renewTime", "")), &first_us));
     CHECK_INT(strlen(js_text_or(before, "/spec/renewTime", "")),
               strlen("2026-01-02T03:04:05.000000Z"));
-    CHECK(first_us <= clock_wall_us() && first_us > clock_wall_us() - 20 * 1000 * 1000);
+    CHECK(first_us <= clock_wall_us() && first_us > clock_wall_us() - INT64_C(20000000));
 
     /* Longer than the fence stays open without a renewal. */
     int64_t until_ms = clock_monotonic_ms() + 3000;
@@ -183,7 +183,7 @@ static void renewals_do_not_read_and_keep_what_is_not_ours(void **state)
         CHECK_TEXT(js_text_or(lease, "/metadata/labels/team", ""), "b");
         CHECK(fence_is_open(&one.fence));
         CHECK(cancel_sleep_ms(NULL, 20));
-    } while (last_us - first_us < 2000 * 1000);
+    } while (last_us - first_us < INT64_C(2000000));
     CHECK_INT(cluster_metric("leader_election_slowpath_total{name=\"labelled\"}"), 1);
     stop(&one, true);
     CHECK_INT(one.result, 0);

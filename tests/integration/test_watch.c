@@ -70,7 +70,7 @@ static void changes_are_seen_once_and_in_order(void **state)
     const struct watch_config config = config_maps(cluster);
     struct kube_client *client = cluster_client(cluster, "watch");
     struct watch_recorder *recorder = recorder_start(client, &config, NULL);
-    AUTO(buf) struct buf expected = BUF(1024 * 1024);
+    AUTO(buf) struct buf expected = BUF(1U << 20);
 
     recorder_wait(recorder, "healthy");
     for (int i = 0; i < 50; i++) {
@@ -82,7 +82,7 @@ static void changes_are_seen_once_and_in_order(void **state)
     }
     recorder_wait(recorder, "deleted map-49 ");
     AUTO(free) char *story = recorder_story(recorder);
-    AUTO(buf) struct buf seen = BUF(1024 * 1024);
+    AUTO(buf) struct buf seen = BUF(1U << 20);
     long long newest = 0;
     struct str rest = str_from(strstr(story, "healthy\n") + strlen("healthy\n"));
     while (rest.len > 0) {

@@ -146,7 +146,7 @@ static void every_part_counts_for_equality(void **state)
 static void the_first_and_second_are_written_then_now_and_then(void **state)
 {
     const struct event_timing *timing = &EVENT_TIMING;
-    const int64_t minute = 60 * 1000;
+    const int64_t minute = 60000;
     struct event_series series = {.count = 1};
 
     (void)state;

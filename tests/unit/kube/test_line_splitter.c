@@ -159,11 +159,11 @@ static double cpu_seconds(void)
 static double seconds_for_one_line_byte_by_byte(size_t bytes)
 {
     struct line_splitter splitter;
-    struct seen seen = {.lines = BUF(4 * 1024 * 1024)};
+    struct seen seen = {.lines = BUF(4U << 20)};
     struct err err;
     double start = cpu_seconds();
 
-    line_splitter_init(&splitter, 8 * 1024 * 1024);
+    line_splitter_init(&splitter, 8U << 20);
     for (size_t i = 0; i < bytes; i++) {
         CHECK_OK(line_splitter_feed(&splitter, STR("x"), see, &seen, &err), &err);
     }
@@ -178,7 +178,7 @@ static void a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 {
     (void)state;
     /* Scanning again at each byte would be 10^12 steps, many minutes. */
-    double seconds = seconds_for_one_line_byte_by_byte(1400 * 1000);
+    double seconds = seconds_for_one_line_byte_by_byte(1400000);
     CHECK(seconds < 1.0);
 }
 

@@ -207,7 +207,7 @@ static void nesting_without_end_is_an_error(void **state)
     int result = 0;
 
     (void)state;
-    list_scan_init(&scan, 1000 * 1000);
+    list_scan_init(&scan, 1000000);
     CHECK_OK(feed(&scan, &seen, STR("{\"items\":["), 100, &err), &err);
     for (int i = 0; i < 100000 && result == 0; i++) {
         result = list_scan_feed(&scan, STR("["), see, &seen, &err);
@@ -243,12 +243,12 @@ static void a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 {
     enum { OBJECT_BYTES = 1400 * 1000 };
     AUTO(list_scan) struct list_scan scan;
-    struct seen seen = {.items = BUF(2 * OBJECT_BYTES)};
+    struct seen seen = {.items = BUF(4U << 20)};
     struct err err;
     double start = cpu_seconds();
 
     (void)state;
-    list_scan_init(&scan, 8 * 1024 * 1024);
+    list_scan_init(&scan, 8U << 20);
     CHECK_OK(feed(&scan, &seen, STR("{\"items\":[{\"data\":\""), 1, &err), &err);
     for (int i = 0; i < OBJECT_BYTES; i++) {
         CHECK_OK(list_scan_feed(&scan, STR("x"), see, &seen, &err), &err);
@@ -267,7 +267,7 @@ static void memory_does_not_grow_with_the_list(void **state)
     struct err err;
 
     (void)state;
-    list_scan_init(&scan, 8 * 1024 * 1024);
+    list_scan_init(&scan, 8U << 20);
     CHECK_OK(feed(&scan, &seen, STR("{\"items\":[{}"), 100, &err), &err);
     for (int i = 0; i < 100000; i++) {
         CHECK_OK(list_scan_feed(&scan, STR(",{\"metadata\":{\"name\":\"te"), see, &seen, &err),

@@ -111,7 +111,7 @@ static void many_labels_are_read_and_too_many_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
-        AUTO(buf) struct buf json = BUF(1024 * 1024);
+        AUTO(buf) struct buf json = BUF(1U << 20);
         struct arena arena;
         struct kube_meta meta;
         struct err err;

@@ -20,7 +20,7 @@ static const struct kube_resource WIDGETS = {"test.dev", "v1", "widgets", "Widge
 static const struct watch_timing FAST = {
     .stream_min_s = 300,
     .stream_spread_s = 0,
-    .silence_ms = 60 * 1000,
+    .silence_ms = 60000,
     .silence_slack_ms = 1000,
     .hasty_ms = 0,
     .poll_ms = 50,
@@ -44,7 +44,7 @@ struct stage {
 static void open_stage(struct stage *stage, const char *const *answers,
                        const struct watch_config *config, const struct watch_timing *timing)
 {
-    AUTO(buf) struct buf script = BUF(1024 * 1024);
+    AUTO(buf) struct buf script = BUF(1U << 20);
     const struct kube_client_config client_config = {.name = "watch"};
     struct err err;
 
@@ -339,7 +339,7 @@ static void a_stream_that_ends_at_once_without_an_event_is_a_failure(void **stat
     int64_t before_ms = 0;
 
     (void)state;
-    timing.hasty_ms = 30 * 1000;
+    timing.hasty_ms = 30000;
     timing.backoff_base_ms = 100;
     timing.backoff_cap_ms = 1000;
     open_stage(&stage, script, &WATCH, &timing);
@@ -665,7 +665,7 @@ static void an_open_stream_is_healthy_before_its_first_byte(void **state)
 
 static double ignored(const char *reason)
 {
-    AUTO(buf) struct buf page = BUF(1024 * 1024);
+    AUTO(buf) struct buf page = BUF(1U << 20);
     AUTO(free)
     char *line =
         xasprintf("\ntenantry_watch_ignored_total{resource=\"widgets\",reason=\"%s\"} ", reason);
