@@ -54,7 +54,7 @@ int scope_find(struct scope *scope, struct reconcile *rc, struct tenant_work *wo
 
 bool database_warns_only(const struct tenant_work *work)
 {
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     AUTO(record)
     const struct record *record = cache_get(work->services->database_servers, work->place.server);
 

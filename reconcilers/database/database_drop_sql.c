@@ -34,7 +34,7 @@ static void append_sessions(struct sql *query, const struct scope *scope, bool w
 static int count_sessions(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                           bool whole_database, int *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -50,7 +50,7 @@ static int count_sessions(struct sql_conn *conn, const struct call *call, const 
 int database_end_sessions(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                           bool whole_database, int *ret_left, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     int64_t end_ms = clock_monotonic_ms() + SESSIONS_WAIT_MS;
 
     if (count_sessions(conn, call, scope, whole_database, ret_left, err)) {
@@ -96,7 +96,7 @@ static void append_obstacles(struct sql *query, const struct scope *scope)
 int database_obstacles(struct sql_conn *conn, const struct call *call, struct arena *arena,
                        const struct scope *scope, const char **ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     const char *words = "";
 
@@ -118,7 +118,7 @@ int database_prepared(struct sql_conn *conn, const struct call *call, struct are
                       const struct scope *scope, struct prepared **ret, size_t *ret_count,
                       struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -142,7 +142,7 @@ int database_prepared(struct sql_conn *conn, const struct call *call, struct are
 int database_roll_back_prepared(struct sql_conn *conn, const struct call *call,
                                 const struct prepared *prepared, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     database_sql_act_as(&query, conn, prepared->owner);
@@ -171,7 +171,7 @@ int database_roll_back_prepared(struct sql_conn *conn, const struct call *call,
 int database_drop(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                   struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "DROP DATABASE ");
@@ -199,7 +199,7 @@ int database_dependencies(struct sql_conn *conn, const struct call *call, struct
                           const struct scope *scope, const struct owned *owned,
                           struct dependency **ret, size_t *ret_count, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -228,7 +228,7 @@ int database_dependencies(struct sql_conn *conn, const struct call *call, struct
 static int find_heir(struct sql_conn *conn, const struct call *call, struct sql_rows **ret,
                      struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "SELECT CASE WHEN pg_has_role(datdba, 'USAGE') THEN pg_get_userbyid(datdba) "
@@ -239,7 +239,7 @@ static int find_heir(struct sql_conn *conn, const struct call *call, struct sql_
 int database_disown(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                     const struct owned *owned, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *heir = NULL;
 
     if (find_heir(conn, call, &heir, err)) {
@@ -268,7 +268,7 @@ static int explain_dependencies(struct sql_conn *conn, const struct call *call,
                                 const struct scope *scope, const struct owned *owned,
                                 struct err *err)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     AUTO(buf) struct buf words = BUF(ERR_MESSAGE_BYTES / 2);
     struct dependency *dependencies = NULL;
     struct err ignored;
@@ -293,7 +293,7 @@ static int explain_dependencies(struct sql_conn *conn, const struct call *call,
 int database_drop_roles(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                         const struct owned *owned, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     for (size_t i = 0; i < ARRAY_COUNT(drop_order); i++) {

@@ -57,7 +57,7 @@ static void take_role(struct arena *arena, const struct sql_rows *rows, int row,
 static int observe_roles(struct sql_conn *conn, const struct call *call, struct arena *arena,
                          const struct scope *scope, struct seen *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -91,7 +91,7 @@ static int observe_roles(struct sql_conn *conn, const struct call *call, struct 
 static int observe_self(struct sql_conn *conn, const struct call *call, struct arena *arena,
                         const struct scope *scope, struct seen *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -122,7 +122,7 @@ static int observe_self(struct sql_conn *conn, const struct call *call, struct a
 static int observe_memberships(struct sql_conn *conn, const struct call *call, struct arena *arena,
                                const struct scope *scope, struct seen *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -174,7 +174,7 @@ static void take_privileges(struct arena *arena, const struct sql_rows *rows,
 static int observe_database(struct sql_conn *conn, const struct call *call, struct arena *arena,
                             const struct scope *scope, struct database_seen *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -216,7 +216,7 @@ int database_observe(struct sql_conn *conn, const struct call *call, struct aren
 int database_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                   int64_t *ret_bytes, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -467,7 +467,7 @@ static int flush(struct sql_conn *conn, const struct call *call, struct sql *scr
 static int create_database(struct sql_conn *conn, const struct call *call,
                            const struct scope *scope, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "CREATE DATABASE ");
@@ -478,10 +478,10 @@ static int create_database(struct sql_conn *conn, const struct call *call,
     return sql_exec(conn, call, &query, NULL, err) ? explain(err) : 0;
 }
 
-int database_execute(struct sql_conn *conn, const struct call *call, const struct scope *scope,
-                     const struct plan *plan, struct err *err)
+static int run_plan(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                    const struct plan *plan, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
 
     sql_init(&script);
     for (size_t i = 0; i < plan->count; i++) {
@@ -512,6 +512,12 @@ static int explain_privilege(const struct scope *scope, const struct plan *plan,
     return err_wrap(err, "a superuser has to put this right: %s", buf_text(&words));
 }
 
+int database_execute(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                     const struct plan *plan, struct err *err)
+{
+    return run_plan(conn, call, scope, plan, err) ? explain_privilege(scope, plan, err) : 0;
+}
+
 int database_look(struct sql_conn *conn, const struct call *call, struct arena *arena,
                   const struct scope *scope, bool suspended, struct seen *ret_seen,
                   struct plan *ret_plan, struct err *err)
@@ -533,7 +539,7 @@ int database_apply(struct sql_conn *conn, const struct call *call, struct arena 
     struct plan *rest = ARENA_NEW(arena, struct plan);
 
     if (database_execute(conn, call, scope, plan, err)) {
-        return explain_privilege(scope, plan, err);
+        return -1;
     }
     if (!seen->database.exists || plan->count == 0) {
         return 0; /* new as a whole, or nothing was done */

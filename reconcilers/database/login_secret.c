@@ -32,7 +32,7 @@ static void reserve(struct buf *buf)
 
 static void put(struct kube_secret *secret, const char *name, const struct buf *value)
 {
-    AUTO(secret) struct secret copy;
+    AUTO(secret) struct secret copy = {0};
     secret_init(&copy);
     secret_set(&copy, buf_str(value));
     kube_secret_put(secret, name, &copy);

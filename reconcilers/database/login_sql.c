@@ -58,7 +58,7 @@ static int append_options(struct sql *script, struct sql_conn *conn,
                           const struct login_wanted *wanted, const struct login_plan *plan,
                           const struct secret *password, struct err *err)
 {
-    AUTO(secret) struct secret verifier;
+    AUTO(secret) struct secret verifier = {0};
 
     secret_init(&verifier);
     if (plan->set_login && wanted->enabled) {
@@ -85,7 +85,7 @@ int login_execute(struct sql_conn *conn, const struct call *call, struct arena *
                   const struct scope *scope, const struct login_wanted *wanted,
                   const struct login_plan *plan, const struct secret *password, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
     const char *login = scope->roles[wanted->slot];
 
     sql_init(&script);

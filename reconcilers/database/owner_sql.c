@@ -14,7 +14,7 @@ int owner_observe(struct sql_conn *conn, const struct call *call, struct arena *
                   const struct scope *scope, const char *user_id, const char *email,
                   struct owner_row **ret, size_t *ret_count, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -58,7 +58,7 @@ static int insert(struct sql_conn *conn, const struct call *call, const struct s
                   const struct tenant *tenant, const char *user_id, const struct secret *hash,
                   struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     const char *name = tenant->owner.name;
 
     sql_init(&query);
@@ -79,7 +79,7 @@ static int insert(struct sql_conn *conn, const struct call *call, const struct s
 static int update(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                   const struct owner_plan *plan, const struct tenant *tenant, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "UPDATE ");
@@ -101,7 +101,7 @@ static int update(struct sql_conn *conn, const struct call *call, const struct s
 static int demote(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                   const struct owner_row *row, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "UPDATE ");
@@ -128,7 +128,7 @@ int owner_execute(struct sql_conn *conn, const struct call *call, const struct s
 int owner_set_hash(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                    const char *user_id, const struct secret *hash, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "UPDATE ");

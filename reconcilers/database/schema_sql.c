@@ -333,7 +333,7 @@ static int list_schema(struct sql_conn *conn, const struct call *call, struct ar
                        const struct scope *scope, const char *schema, struct schema_listing *ret,
                        struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
     const char *prefix = arena_printf(arena, "%s.", scope->database);
 
@@ -375,7 +375,7 @@ static int list_schema(struct sql_conn *conn, const struct call *call, struct ar
 static int observe_schemas(struct sql_conn *conn, const struct call *call, struct arena *arena,
                            const struct scope *scope, struct schema_seen *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -425,7 +425,7 @@ struct change {
 /* Note in the schema's comment what stands now. */
 static int mark(const struct change *change, const struct schema_listing *listing, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "COMMENT ON SCHEMA ");
@@ -443,7 +443,7 @@ static int list(const struct change *change, const char *schema, struct schema_l
 
 static int create(const struct change *change, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
     struct schema_listing listing = {0};
     const struct scope *scope = change->scope;
 
@@ -471,7 +471,7 @@ static void append_setting(struct sql *script, const char *name, const char *val
 /* Hand over what others own, then make tables, policies and rights like the scratch schema's. */
 static int repair(const struct change *change, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
     const struct scope *scope = change->scope;
     const char *names = "";
 
@@ -494,7 +494,7 @@ static int repair(const struct change *change, struct err *err)
 
 static int make_scratch(const struct change *change, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
 
     sql_init(&script);
     become_owner(&script, change->scope);
@@ -507,7 +507,7 @@ static int make_scratch(const struct change *change, struct err *err)
 
 static int drop_scratch(const struct change *change, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "DROP SCHEMA " SCRATCH_SCHEMA " CASCADE");
@@ -578,7 +578,7 @@ static int compare_and_repair(const struct change *change, bool only_compare, bo
 /* From an older version: the migrations behind it, then as after any change. */
 static int upgrade(const struct change *change, bool *ret_keep, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
     struct schema_seen *now = ARENA_NEW(change->arena, struct schema_seen);
     struct change next = *change;
 

@@ -18,7 +18,7 @@ enum {
 static int observe_role(struct sql_conn *conn, const struct call *call, struct arena *arena,
                         struct server_health *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -48,7 +48,7 @@ static int observe_role(struct sql_conn *conn, const struct call *call, struct a
 static int observe_shared_roles(struct sql_conn *conn, const struct call *call,
                                 struct server_health *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -68,7 +68,7 @@ static int observe_shared_roles(struct sql_conn *conn, const struct call *call,
 static int observe_open(struct sql_conn *conn, const struct call *call, struct arena *arena,
                         struct server_health *ret, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
@@ -167,7 +167,7 @@ void server_describe_open(const struct server_health *health, struct buf *out)
 
 int server_make_shared_roles(struct sql_conn *conn, const struct call *call, struct err *err)
 {
-    AUTO(sql) struct sql script;
+    AUTO(sql) struct sql script = {0};
 
     sql_init(&script);
     database_sql_shared_roles(&script);

@@ -33,7 +33,7 @@ struct visit {
 static bool count_if_here(void *context, const struct record *record)
 {
     struct visit *visit = context;
-    AUTO(arena) struct arena scratch;
+    AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct tenant *tenant = ARENA_NEW(&scratch, struct tenant);
     tenant_unpack(record, &scratch, tenant);

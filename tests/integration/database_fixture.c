@@ -45,7 +45,7 @@ static void make_controller(struct fixture *fixture)
 {
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
     AUTO(secret) struct secret verifier = {0};
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     struct err err = {0};
 

@@ -267,7 +267,7 @@ static void *reconnect(void *context)
         AUTO(sql_conn)
         struct sql_conn *conn =
             fixture_connect_as(pool->fixture, "tenant_pooled", "tenant_pooled.a", PASSWORD, &err);
-        AUTO(sql) struct sql query;
+        AUTO(sql) struct sql query = {0};
         struct call call = {0};
         if (conn) {
             atomic_fetch_add(&pool->connected, 1);
@@ -409,7 +409,7 @@ static void prepared_transactions_are_rolled_back(void **state)
     CHECK_NULL(strstr(blocked.err.message, "of the tenant"));
     CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_prepared_xacts"), 1);
     AUTO(sql_conn) struct sql_conn *again = postgres_connect("dbname=tenant_prepared");
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
     sql_init(&query);
     SQL(&query, "ROLLBACK PREPARED 'of an admin'");

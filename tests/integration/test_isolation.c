@@ -66,7 +66,7 @@ static int tear_down(void **state)
 
 static int run_statement(struct sql_conn *conn, const char *statement, struct err *err)
 {
-    AUTO(sql) struct sql query;
+    AUTO(sql) struct sql query = {0};
     struct call call = {0};
 
     sql_init(&query);

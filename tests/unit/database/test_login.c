@@ -152,7 +152,7 @@ static struct role_seen complete(struct arena *arena)
 
 static void a_complete_login_needs_nothing(void **state)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct login_plan plan;
     (void)state;
     arena_init(&arena, 0);
@@ -167,7 +167,7 @@ static void a_complete_login_needs_nothing(void **state)
 
 static void each_difference_is_planned_alone(void **state)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct login_plan plan;
     (void)state;
     arena_init(&arena, 0);
@@ -201,7 +201,7 @@ static void each_difference_is_planned_alone(void **state)
 
 static void a_changed_tier_sets_all_defaults_and_takes_back_what_it_has_not(void **state)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct login_plan plan;
     struct login_wanted next = wanted;
     (void)state;
@@ -217,7 +217,7 @@ static void a_changed_tier_sets_all_defaults_and_takes_back_what_it_has_not(void
 
 static void without_a_tier_limits_stay(void **state)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct login_plan plan;
     struct login_wanted suspended = {.slot = ROLE_A, .connection_limit = 20};
     (void)state;

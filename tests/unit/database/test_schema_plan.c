@@ -38,7 +38,7 @@ static enum schema_action decide(const struct schema_seen *seen, int64_t newest)
 
 static void each_state_has_its_action(void **state)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     (void)state;
     arena_init(&arena, 0);
     struct schema_seen seen = complete(&arena, 2);
@@ -68,7 +68,7 @@ static void odd_marks_are_none(void **state)
 {
     static const char *const odd[] = {"", "tenantry: schema", "tenantry: schema x y",
                                       "tenantry: schema 0 abc", "tenantry: schema -1 abc"};
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     (void)state;
     arena_init(&arena, 0);
     for (size_t i = 0; i < ARRAY_COUNT(odd); i++) {
@@ -80,7 +80,7 @@ static void odd_marks_are_none(void **state)
 
 static void a_newer_schema_is_refused(void **state)
 {
-    AUTO(arena) struct arena arena;
+    AUTO(arena) struct arena arena = {0};
     struct schema_decision decision;
     struct err err = {0};
     (void)state;
