@@ -246,7 +246,10 @@ struct controller *controller_new(const struct controller_config *config)
     if (controller->config.reconcile_timeout_ms <= 0) {
         controller->config.reconcile_timeout_ms = TIMEOUT_DEFAULT_MS;
     }
-    const struct queue_config queue_config = {.name = controller->name};
+    const struct queue_config queue_config = {
+        .name = controller->name,
+        .backoff_max_ms = config->backoff_max_ms,
+    };
     controller->queue = queue_new(&queue_config);
     controller->failing = failing_keys_new();
     hot_keys_init(&controller->hot);

@@ -12,6 +12,7 @@ struct controller_config {
     const char *name; /* "tenant" */
     int workers;
     int64_t reconcile_timeout_ms; /* 0 = 120,000 */
+    int64_t backoff_max_ms;       /* between two tries of what fails; 0 = 300,000 */
     /* Bring the world closer to what the key's object asks for. Called by workers, never twice at
      * once for one key. Logs nothing above debug: the outcome is logged here, a repeated one only
      * once. */

@@ -39,10 +39,11 @@ int object_refuse(const struct tenant_work *work, const char *kind, const char *
     const char *scope = text_is_empty(namespace_) ? "" : namespace_;
     return err_set(err, ERR_TERMINAL, "NameConflict",
                    "%s \"%s%s%s\" exists and is not this tenant's (its label %s is \"%s\"): delete "
-                   "it or rename the tenant; or, if it is this tenant's own from before a restore, "
-                   "set that label to %s",
+                   "it or rename the tenant; or, if it is this tenant's own, as after a restore, "
+                   "give it the labels %s=tenantry, %s=%s and %s=%s",
                    kind, scope, *scope ? "/" : "", name, NAME_LABEL_TENANT_UID,
-                   uid_label ? uid_label : "", work->tenant->uid);
+                   uid_label ? uid_label : "", NAME_LABEL_MANAGED_BY, NAME_LABEL_TENANT,
+                   work->tenant->name, NAME_LABEL_TENANT_UID, work->tenant->uid);
 }
 
 /* ---- reading and deleting ---- */

@@ -69,7 +69,7 @@ inside tenant_drift 'GRANT ALL ON SCHEMA public TO PUBLIC'
 within 30 "a right on the schema given to everybody" says f inside tenant_drift "SELECT has_schema_privilege('tenant_drift.a', 'public', 'CREATE')"
 check "the tenant's rows were left alone" 'shop 1' "$(inside tenant_drift "SELECT name || ' ' || (SELECT id FROM app.notes) FROM applications")"
 inside tenant_drift 'DELETE FROM users'
-within 30 "the owner's row" says 'owner@drift.example owner true' inside tenant_drift "SELECT concat_ws(' ', email, role, must_change_password) FROM users"
+within 30 "the owner's row" says 'owner@drift.example owner t' inside tenant_drift "SELECT concat_ws(' ', email, role, must_change_password) FROM users"
 within 30 "with the password of the Secret" password_fits drift
 inside tenant_drift 'DROP TABLE users CASCADE'
 within 30 "the table that others refer to" whole users
@@ -98,7 +98,10 @@ becomes 30 "CONNECT for everybody" 0 public_may_connect
 server 'ALTER DATABASE tenant_drift ALLOW_CONNECTIONS false'
 within 30 "a closed database" login_works drift
 server 'ALTER DATABASE tenant_drift OWNER TO postgres'
-becomes 30 "a database of another owner" tenant_drift.owner server "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'tenant_drift'"
+within 30 "what only a superuser can put right is said" is drift Ready False InsufficientPrivilege
+matches "what it is" 'owned by "postgres"' "$(message drift)"
+server 'ALTER DATABASE tenant_drift OWNER TO "tenant_drift.owner"'
+within 30 "put right, the tenant is Ready" ready drift
 
 # The registry.
 registry "UPDATE tenant_quotas SET quota_limit = 1, current_usage = 3 WHERE tenant_id = '$id' AND resource_type = 'users'"
@@ -128,9 +131,14 @@ within 30 "the owner's right to read it" says yes kubectl auth can-i get secret/
 kubectl delete rolebinding -n tenant-drift -l app.kubernetes.io/managed-by=tenantry >/dev/null
 kubectl delete secret -n tenant-drift drift-database >/dev/null
 within 30 "the controller's own right in the namespace" login_works drift
-kubectl label namespace tenant-drift pod-security.kubernetes.io/warn=baseline tenantry.dev/tenant- >/dev/null
-within 30 "a label of the namespace" says drift kubectl get namespace tenant-drift -o 'jsonpath={.metadata.labels.tenantry\.dev/tenant}'
-check "one that somebody added is left" baseline "$(kubectl get namespace tenant-drift -o 'jsonpath={.metadata.labels.pod-security\.kubernetes\.io/warn}')"
+kubectl label --overwrite namespace tenant-drift pod-security.kubernetes.io/enforce=baseline example.com/kept=yes >/dev/null
+within 30 "a label of the namespace" says restricted kubectl get namespace tenant-drift -o 'jsonpath={.metadata.labels.pod-security\.kubernetes\.io/enforce}'
+check "one that somebody added is left" yes "$(kubectl get namespace tenant-drift -o 'jsonpath={.metadata.labels.example\.com/kept}')"
+kubectl label namespace tenant-drift tenantry.dev/tenant- >/dev/null
+need within 30 "without the label that says whose it is, the namespace is nobody's" is drift Ready False NameConflict
+matches "until it has its labels again, which the message prints" "tenantry\.dev/tenant=drift and tenantry\.dev/tenant-uid=$(of drift .metadata.uid)" "$(message drift)"
+kubectl label namespace tenant-drift tenantry.dev/tenant=drift >/dev/null
+within 30 "then all is well" ready drift
 kubectl delete namespace tenant-drift --timeout=60s >/dev/null
 within 60 "a deleted namespace, with the Secret" login_works drift
 within 30 "after all this the tenant is Ready" ready drift

@@ -21,7 +21,7 @@ within 10 "an Event tells why" event crd1 CRDTerminating
 restart_without_kinds()
 {
     controller_stop
-    controller_start --drift-period 5s
+    controller_start --drift-period 2s
     wait_for 30 page healthz
 }
 holds "it starts without its kind" restart_without_kinds

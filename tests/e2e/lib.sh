@@ -76,8 +76,28 @@ within()
     if wait_for "$seconds" "$@"; then
         pass "$label"
     else
-        fail "$label" "not so after $seconds s: $*" "$("$@" 2>&1 | tail -n 20)"
+        fail "$label" "not so after $seconds s: $*" "$(last_words "$@")" "$(tell "$@")"
     fi
+}
+
+# tell COMMAND...: of a command that asks after a Tenant, what that has to say for itself.
+tell()
+{
+    case $1 in
+        ready | is) last_words of "$2" '[.metadata.generation, .metadata.deletionTimestamp, .status.observedGeneration], (.status.conditions[]? | [.type, .status, .reason, .message]) | @tsv' ;;
+        gone) last_words kubectl get tenants -o json | jq -r '.items[] | select(.metadata.deletionTimestamp) | .metadata.name as $name | .status.conditions[]?
+            | select(.type == "Ready") | [$name, .reason, .message] | @tsv' ;;
+    esac
+}
+
+# last_words COMMAND...: what it says, whether it fails or not.
+last_words()
+{
+    (
+        trap - ERR
+        set +eE
+        "$@" 2>&1 | tail -n 20
+    ) || true
 }
 
 # becomes SECONDS LABEL EXPECTED COMMAND...: its output does.
@@ -88,7 +108,7 @@ becomes()
     if wait_for "$seconds" says "$expected" "$@"; then
         pass "$label"
     else
-        fail "$label" "after $seconds s: $*" "expected: $expected" "actual:   $("$@" 2>&1)"
+        fail "$label" "after $seconds s: $*" "expected: $expected" "actual:   $(last_words "$@")"
     fi
 }
 
