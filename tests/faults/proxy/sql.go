@@ -56,6 +56,7 @@ type unit struct {
 	rules    []*Rule
 	query    query
 	finished bool // an Execute that was answered but whose Sync was not
+	copying  bool // the server waits for data
 }
 
 func newSQL(upstream string, rules *Rules, log *Log) *sqlProxy {
@@ -226,13 +227,16 @@ func (s *session) relay() {
 		case <-time.After(drainTimeout):
 		}
 	}
-	s.server.Close()
 	s.finishAll(why)
+	s.server.Close()
 }
 
-// answerable tells whether the server owes an answer; without a Sync it may keep one back.
+// answerable tells whether the server owes an answer without being told more: a login and a COPY wait for the client, and without a Sync it may keep answers back.
 func (s *session) answerable() bool {
 	for _, u := range s.queue {
+		if u.kind == 'L' || u.copying {
+			return false
+		}
 		if u.kind != 'E' {
 			return true
 		}
@@ -444,6 +448,8 @@ func (s *session) settle(m message) verdict {
 		switch m.kind {
 		case 'C', 'I', 's':
 			s.answered(u, m)
+		case 'G', 'W':
+			u.copying = true
 		case 'E':
 			s.failed(u, m)
 		case 'Z':
@@ -486,6 +492,7 @@ func (s *session) answered(u *unit, m message) {
 	if u.entry == nil {
 		return
 	}
+	u.copying = false
 	tag, _ := cString(m.body)
 	if u.entry.Tag != "" {
 		tag = u.entry.Tag + "; " + tag

@@ -148,6 +148,7 @@ func (b *backend) session(c net.Conn) {
 type sqlFixture struct {
 	*fixture
 	backend *backend
+	proxy   *sqlProxy
 	address string
 }
 
@@ -160,6 +161,7 @@ func newSQLFixture(t *testing.T) *sqlFixture {
 	go f.backend.serve(upstream)
 	rules := newRules()
 	p := newSQL(upstream.Addr().String(), rules, f.log)
+	f.proxy = p
 	rules.strike = append(rules.strike, p.strikeOpen)
 	f.control = httptest.NewServer((&control{rules: rules, log: f.log, conns: f.conns}).handler())
 	t.Cleanup(f.control.Close)
@@ -390,6 +392,42 @@ func TestSQLOutcomeIsLoggedWhenItsClientDies(t *testing.T) {
 	check(t, err)
 	c.Close()
 	f.expect(f.summary(1), "db: INSERT 1,true,ok,INSERT,0")
+}
+
+func TestSQLLoginOfADeadClientEndsAtOnce(t *testing.T) {
+	f := newSQLFixture(t)
+	// A server that asks for a password, and waits.
+	upstream, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer upstream.Close()
+	ended := make(chan error, 1)
+	go func() {
+		c, err := upstream.Accept()
+		if err == nil {
+			_, _, err = readStartup(c)
+		}
+		if err == nil {
+			c.Write(message{'R', []byte{0, 0, 0, 3}}.bytes())
+			_, err = c.Read(make([]byte, 1))
+		}
+		ended <- err
+	}()
+	f.proxy.upstream = upstream.Addr().String()
+	c := f.dial()
+	_, err = readMessage(c.r)
+	check(t, err)
+	c.Close()
+	select {
+	case err := <-ended:
+		if err != io.EOF {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the session upstream goes on")
+	}
+	if e := f.entries(1)[0]; e.Result != "client gone" {
+		t.Errorf("%+v", e)
+	}
 }
 
 func TestChannelBindingIsTakenOutOfTheOffer(t *testing.T) {

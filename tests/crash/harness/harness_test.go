@@ -1,0 +1,149 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestGeneralAndConcrete(t *testing.T) {
+	one := &tenant{name: "crash-0001", uid: "11111111-1111-4111-8111-111111111111", id: "22222222-2222-4222-8222-222222222222"}
+	two := &tenant{name: "crash-0002"}
+	for text, wanted := range map[string]string{
+		"PATCH /api/v1/namespaces/tenant-crash-0001/secrets/crash-0001-database": "PATCH /api/v1/namespaces/tenant-{T}/secrets/{T}-database",
+		`tenant_crash_0001: CREATE ROLE "tenant_crash_0001.owner"`:               `tenant_{t}: CREATE ROLE "tenant_{t}.owner"`,
+		one.uid + " " + one.id + " 33333333-3333-4333-8333-333333333333":         "{UID} {ID} {uuid}",
+		"since 2026-01-02T03:04:05Z and 2026-01-02 03:04:05.678+00":              "since {time} and {time}",
+	} {
+		if got := one.general(text); got != wanted {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+	if got := two.concrete(one.general(`tenant_crash_0001: DROP ROLE "crash-0001"`)); got != `tenant_crash_0002: DROP ROLE "crash-0002"` {
+		t.Error(got)
+	}
+}
+
+func TestPointsAreOfEveryWriteOnce(t *testing.T) {
+	tenants := []*tenant{{name: "a-1"}, {name: "a-2"}}
+	runs := [][]entry{
+		{{N: 2, Kind: "sql", Write: true, What: "x: UPDATE t"}, {N: 1, Kind: "kube", Write: true, What: "POST /a-1"}, {N: 3, Kind: "sql", Write: true, What: "x: UPDATE t"},
+			{N: 4, Kind: "sql", What: "x: SELECT 1"}},
+		{{N: 1, Kind: "kube", Write: true, What: "POST /a-2"}, {N: 2, Kind: "sql", Write: true, What: "x: UPDATE t"}},
+	}
+	var got []string
+	for _, p := range pointsOf(runs, tenants) {
+		sure := "?"
+		if p.sure {
+			sure = "!"
+		}
+		got = append(got, p.String()+sure)
+	}
+	wanted := "before POST /{T}!|after  POST /{T}!|before x: UPDATE t!|after  x: UPDATE t!|before x: UPDATE t (2)?|after  x: UPDATE t (2)?"
+	if strings.Join(got, "|") != wanted {
+		t.Errorf("%s", strings.Join(got, "|"))
+	}
+}
+
+func TestSpreadTakesBothSides(t *testing.T) {
+	points := pointsOf([][]entry{writesOf(20)}, []*tenant{{name: "x-1"}})
+	sample := spread(points, 6)
+	before := 0
+	for _, p := range sample {
+		if p.when == "before" {
+			before++
+		}
+	}
+	if len(sample) != 6 || before != 3 || sample[0].order != 1 || sample[5].order < 15 {
+		t.Errorf("%v", sample)
+	}
+	if len(spread(points, 100)) != 40 {
+		t.Error("more than all")
+	}
+}
+
+func writesOf(n int) []entry {
+	var list []entry
+	for i := range n {
+		list = append(list, entry{N: int64(i), Write: true, What: strings.Repeat("w", i+1)})
+	}
+	return list
+}
+
+func TestCreationsCountWhatStays(t *testing.T) {
+	a := &tenant{name: "a-1"}
+	made := a.creations([]entry{
+		{Kind: "kube", Write: true, Status: 201, Path: "/api/v1/namespaces", Name: "a-1"},
+		{Kind: "kube", Write: true, Status: 200, Path: "/api/v1/namespaces/a-1"},
+		{Kind: "sql", Verb: "CREATE", What: `p: CREATE ROLE "a_1.owner" NOLOGIN`, Tag: "CREATE ROLE", Result: "ok"},
+		{Kind: "sql", Verb: "CREATE", What: `p: CREATE ROLE "a_1.owner" LOGIN`, Tag: "CREATE ROLE", Result: "killed after"},
+		{Kind: "sql", Verb: "CREATE", What: `p: CREATE ROLE "a_1.owner"`, Result: "error"},
+		{Kind: "sql", Verb: "CREATE", What: `p: CREATE TABLE IF NOT EXISTS t`, Tag: "CREATE TABLE", Result: "ok"},
+		// Rolled back, since its COMMIT never came.
+		{Kind: "sql", Verb: "INSERT", Path: "r", What: "r: INSERT INTO tenants VALUES ($1)", Tag: "INSERT 0 1", Result: "ok", Connection: 1, Transaction: 1},
+		{Kind: "sql", Verb: "COMMIT", What: "r: COMMIT", Result: "killed before", Connection: 1, Transaction: 1},
+		{Kind: "sql", Verb: "INSERT", Path: "r", What: "r: INSERT INTO tenants VALUES ($1)", Tag: "INSERT 0 1", Result: "ok", Connection: 2, Transaction: 1},
+		{Kind: "sql", Verb: "COMMIT", What: "r: COMMIT", Tag: "COMMIT", Result: "ok", Connection: 2, Transaction: 1},
+		{Kind: "sql", Verb: "WITH", Path: "r", What: "r: WITH x AS (SELECT 1) INSERT INTO quotas SELECT 1 ON CONFLICT DO NOTHING", Tag: "INSERT 0 5", Result: "ok"},
+	})
+	wanted := map[string]int{"/api/v1/namespaces/{T}": 1, `p: CREATE ROLE "{t}.owner"`: 2, "rows of r tenants": 1, "rows of r quotas": 5}
+	if len(made) != len(wanted) {
+		t.Errorf("%v", made)
+	}
+	for what, n := range wanted {
+		if made[what] != n {
+			t.Errorf("%s: %d", what, made[what])
+		}
+	}
+	reference := map[string]int{`p: CREATE ROLE "{t}.owner"`: 1, "rows of r quotas": 5, "rows of r tenants": 1, "/api/v1/namespaces/{T}": 1}
+	if twice := madeTwice(made, []map[string]int{reference}); len(twice) != 1 || !strings.Contains(twice[0], "{t}.owner") {
+		t.Errorf("%v", twice)
+	}
+}
+
+func TestDifferences(t *testing.T) {
+	r := newReference([]state{{"a": "1", "b": "x", "c": "1"}, {"a": "1", "b": "y"}})
+	for _, each := range []struct {
+		s      state
+		wanted string
+	}{
+		{state{"a": "1", "b": "z"}, ""},
+		{state{"a": "1", "b": "z", "c": "1"}, ""},
+		{state{"a": "2", "b": "z"}, "differs: a"},
+		{state{"a": "1"}, "missing: b"},
+		{state{"a": "1", "b": "z", "d": "1"}, "stray:   d"},
+	} {
+		got := strings.Join(r.differences(each.s), "|")
+		if each.wanted == "" && got != "" || !strings.HasPrefix(got, each.wanted) {
+			t.Errorf("%v: %s", each.s, got)
+		}
+	}
+}
+
+func TestStateLeavesOutWhatWasThere(t *testing.T) {
+	old := map[string]any{"id": 1.0}
+	a := &tenant{name: "a-1", baseline: &baseline{objects: map[string]bool{"nodes n": true}, databases: map[string]bool{"reg": true}, role: map[string]bool{"boss": true},
+		rows: map[string]bool{rowKey("reg", "rows t", old): true}}}
+	now := &seen{
+		objects: map[string]*object{
+			"nodes n":        {key: "nodes n", resource: "nodes", fields: map[string]any{}},
+			"namespaces a-1": {key: "namespaces a-1", resource: "namespaces", fields: map[string]any{"metadata": map[string]any{"name": "a-1", "uid": "u"}}},
+		},
+		catalog: &catalog{
+			Databases:   map[string]map[string]any{"reg": {}, "a_1": {"owner": "boss"}},
+			Roles:       map[string]map[string]any{"boss": {}, "a_1.x": {"login": true}},
+			Memberships: []map[string]any{{"role": "pg_monitor", "member": "boss"}, {"role": "a_1.x", "member": "boss"}},
+			Inside:      map[string]map[string][]map[string]any{"reg": {"rows t": {old, {"id": 2.0}}}},
+		},
+	}
+	got := a.stateOf(now)
+	for _, path := range []string{"kube namespaces {T}/metadata/name", "database {t}/owner", "role {t}.x/login", "in reg rows t 0/id"} {
+		if _, ok := got[path]; !ok {
+			t.Errorf("%s is missing in %v", path, got)
+		}
+	}
+	for path := range got {
+		if strings.Contains(path, "nodes") || strings.Contains(path, "uid") || path == "in reg rows t 1" {
+			t.Error("not the tenant's:", path)
+		}
+	}
+}

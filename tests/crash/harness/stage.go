@@ -1,0 +1,172 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+const (
+	driftPeriod     = "5s"
+	convergeTimeout = 90 * time.Second
+	// How long the end state may take to be the reference's once the Tenant says that it is: a few drift checks.
+	settleTimeout = 25 * time.Second
+	calm          = 200 * time.Millisecond
+	// The controller gathers up changes of what tenants share, and writes them a moment later.
+	restTime = 2500 * time.Millisecond
+	tenants  = "/apis/tenantry.dev/v1alpha1/tenants"
+)
+
+// A stage is something that a user does to a tenant, and what tells that it has been done.
+type stage struct {
+	name      string
+	act       func(w *world, t *tenant) error
+	converged func(w *world, t *tenant) (bool, string, error)
+	last      bool // nothing has to work afterwards
+}
+
+func apply(spec string) func(*world, *tenant) error {
+	return func(w *world, t *tenant) error {
+		manifest := fmt.Sprintf(`{"apiVersion":"tenantry.dev/v1alpha1","kind":"Tenant","metadata":{"name":%q},"spec":%s}`, t.name, t.concrete(spec))
+		_, err := w.request(http.MethodPatch, tenants+"/"+t.name+"?fieldManager=user&force=true", "application/apply-patch+yaml", manifest)
+		return err
+	}
+}
+
+func remove(w *world, t *tenant) error {
+	_, err := w.request(http.MethodDelete, tenants+"/"+t.name, "", "")
+	return err
+}
+
+// A tenantObject is as much of a Tenant as tells whether it is done.
+type tenantObject struct {
+	Metadata struct {
+		UID        string
+		Generation int64
+	}
+	Status struct {
+		ObservedGeneration int64
+		TenantID           string
+		Conditions         []struct{ Type, Status, Reason, Message string }
+	}
+}
+
+// isReady: Ready, for the generation of the spec, with nothing left to do.
+func isReady(w *world, t *tenant) (bool, string, error) {
+	var o tenantObject
+	if err := w.get(tenants+"/"+t.name, &o); err != nil {
+		return false, "", err
+	}
+	t.uid, t.id = o.Metadata.UID, o.Status.TenantID
+	ready, why := false, fmt.Sprintf("observedGeneration %d of %d", o.Status.ObservedGeneration, o.Metadata.Generation)
+	for _, c := range o.Status.Conditions {
+		if c.Type == "Ready" {
+			ready = c.Status == "True"
+		}
+		if c.Status != "True" || c.Type == "Reconciling" || c.Type == "Stalled" {
+			why += fmt.Sprintf("; %s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	return ready && o.Status.ObservedGeneration == o.Metadata.Generation, why, nil
+}
+
+// isGone: nothing of the Tenant is left in the API.
+func isGone(w *world, t *tenant) (bool, string, error) {
+	var o tenantObject
+	err := w.get(tenants+"/"+t.name, &o)
+	if errors.Is(err, errNotFound) {
+		return true, "", nil
+	}
+	why := "the Tenant is still there"
+	for _, c := range o.Status.Conditions {
+		if c.Status != "True" {
+			why += fmt.Sprintf("; %s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	return false, why, err
+}
+
+const (
+	specAtFirst = `{"displayName":"Crash {T}","tier":"premium","deletionPolicy":%q,"owner":{"email":"admin@{T}.example.com","name":"First Name"}}`
+	specChanged = `{"displayName":"Crash {T}","tier":"enterprise","deletionPolicy":%q,"quotas":{"storage_mb":12345},` +
+		`"owner":{"email":"admin@{T}.example.com","name":"Second Name"}}`
+)
+
+// A course is the life of a tenant, stage after stage.
+type course struct {
+	policy string
+	stages []*stage
+}
+
+func courses() []*course {
+	var list []*course
+	for _, policy := range []string{"Delete", "Retain"} {
+		list = append(list, &course{policy, []*stage{
+			{"provision", apply(fmt.Sprintf(specAtFirst, policy)), isReady, false},
+			{"change", apply(fmt.Sprintf(specChanged, policy)), isReady, false},
+			{"deletion " + policy, remove, isGone, true},
+		}})
+	}
+	return list
+}
+
+// wait waits until the stage is done, the controller has ended, or the time is over.
+func (w *world) wait(s *stage, t *tenant) error {
+	var why string
+	for deadline := time.Now().Add(convergeTimeout); time.Now().Before(deadline); {
+		done, reason, err := s.converged(w, t)
+		if err != nil {
+			return err
+		}
+		if done {
+			return nil
+		}
+		why = reason
+		select {
+		case <-w.controller.exited:
+			return errEnded
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("not done after %s: %s", convergeTimeout, why)
+}
+
+var errEnded = errors.New("the controller has ended")
+
+// rest waits until nothing has been written for a while: what the controller does later, and not at once.
+func (w *world) rest(mark int64) error {
+	for deadline := time.Now().Add(settleTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		entries, err := w.log(mark)
+		if err != nil {
+			return err
+		}
+		last := time.Time{}
+		for _, e := range entries {
+			if e.Write && e.Time.After(last) {
+				last = e.Time
+			}
+		}
+		if time.Since(last) >= restTime || !w.alive() {
+			return nil
+		}
+	}
+	return fmt.Errorf("the controller still writes %s after it was done", settleTimeout)
+}
+
+// calmDown waits until the controller has nothing under way.
+func (w *world) calmDown() error {
+	quiet, err := w.quiet(calm, settleTimeout)
+	if err == nil && !quiet {
+		err = fmt.Errorf("the controller was not at rest for %s within %s", calm, settleTimeout)
+	}
+	return err
+}
+
+// An outcome is what a run of a stage came to.
+type outcome struct {
+	state    state
+	entries  []entry
+	changed  map[string]bool // keys of Secrets that had another value afterwards
+	duration time.Duration
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// A baseline is what was there before a tenant: everything beyond it is the tenant's, or debris.
+type baseline struct {
+	objects         map[string]bool
+	databases, role map[string]bool
+	rows            map[string]bool // database, table and row
+}
+
+// A seen is the whole world at one moment.
+type seen struct {
+	objects map[string]*object
+	catalog *catalog
+}
+
+// look takes in everything. What is being deleted counts as gone already, with what is in it: the last steps of that are up to Kubernetes, which gives
+// a namespace five seconds. That it really goes is looked at once, at the end.
+func (w *world) look() (*seen, error) {
+	now := &seen{}
+	var group sync.WaitGroup
+	var first, second error
+	group.Go(func() { now.objects, first = w.objects(w.resources) })
+	group.Go(func() { now.catalog, second = w.catalogNow() })
+	group.Wait()
+	dying := map[string]bool{}
+	for _, o := range now.objects {
+		if o.resource == "namespaces" && o.dying() {
+			dying[o.text("name")] = true
+		}
+	}
+	maps.DeleteFunc(now.objects, func(_ string, o *object) bool {
+		return o.dying() && o.group != "tenantry.dev" || dying[o.text("namespace")]
+	})
+	return now, errors.Join(first, second)
+}
+
+func (w *world) newBaseline() (*baseline, error) {
+	now, err := w.look()
+	if err != nil {
+		return nil, err
+	}
+	b := &baseline{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	for key := range now.objects {
+		b.objects[key] = true
+	}
+	for name := range now.catalog.Databases {
+		b.databases[name] = true
+	}
+	for name := range now.catalog.Roles {
+		b.role[name] = true
+	}
+	for database, tables := range now.catalog.Inside {
+		for table, rows := range tables {
+			for _, row := range rows {
+				b.rows[rowKey(database, table, row)] = true
+			}
+		}
+	}
+	return b, nil
+}
+
+func rowKey(database, table string, row map[string]any) string {
+	text, err := json.Marshal(row)
+	if err != nil {
+		panic(err)
+	}
+	return database + "\x00" + table + "\x00" + string(text)
+}
+
+// A state is what a tenant has, as paths with values, with names and identities put in general terms: comparable from tenant to tenant.
+type state map[string]string
+
+// A tenant is one that the harness made.
+type tenant struct {
+	name     string
+	uid, id  string // of the object, of the registry
+	baseline *baseline
+}
+
+// general replaces what is this tenant's by placeholders, and hides what differs from run to run.
+func (t *tenant) general(text string) string {
+	pairs := []string{}
+	for _, pair := range [][2]string{{t.uid, "{UID}"}, {t.id, "{ID}"}, {t.name, "{T}"}, {strings.ReplaceAll(t.name, "-", "_"), "{t}"}} {
+		if pair[0] != "" {
+			pairs = append(pairs, pair[0], pair[1])
+		}
+	}
+	text = strings.NewReplacer(pairs...).Replace(text)
+	for _, m := range masks {
+		text = m.pattern.ReplaceAllString(text, m.with)
+	}
+	return text
+}
+
+var masks = []struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "{uuid}"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?`), "{time}"},
+	{regexp.MustCompile(`\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}`), "{bcrypt}"},
+}
+
+// stateOf picks the tenant's part out of the world.
+func (t *tenant) stateOf(now *seen) state {
+	s := state{}
+	for key, o := range now.objects {
+		// Objects of our own kinds count always: a tenant may leave its mark on one that others share.
+		if !t.baseline.objects[key] || o.group == "tenantry.dev" {
+			t.flatten(s, "kube "+t.general(key), o.plain())
+		}
+	}
+	c := now.catalog
+	for name, fields := range c.Databases {
+		if !t.baseline.databases[name] {
+			t.flatten(s, "database "+t.general(name), fields)
+		}
+	}
+	for name, fields := range c.Roles {
+		if !t.baseline.role[name] {
+			t.flatten(s, "role "+t.general(name), fields)
+		}
+	}
+	t.list(s, "membership", c.Memberships, func(row map[string]any) bool {
+		return !t.baseline.role[fmt.Sprint(row["role"])] && row["role"] != "pg_signal_backend" || !t.baseline.role[fmt.Sprint(row["member"])]
+	})
+	t.list(s, "setting", c.Settings, func(row map[string]any) bool {
+		return row["database"] != nil && !t.baseline.databases[fmt.Sprint(row["database"])] || row["role"] != nil && !t.baseline.role[fmt.Sprint(row["role"])]
+	})
+	for database, kinds := range c.Inside {
+		for kind, rows := range kinds {
+			t.list(s, "in "+t.general(database)+" "+kind, rows, func(row map[string]any) bool {
+				return !t.baseline.rows[rowKey(database, kind, row)]
+			})
+		}
+	}
+	return s
+}
+
+// list puts those rows that keep() wants into the state, in an order that does not depend on names or time.
+func (t *tenant) list(s state, path string, rows []map[string]any, keep func(map[string]any) bool) {
+	var texts []string
+	for _, row := range rows {
+		if !keep(row) {
+			continue
+		}
+		text, err := json.Marshal(row)
+		if err != nil {
+			panic(err)
+		}
+		texts = append(texts, t.general(string(text)))
+	}
+	sort.Strings(texts)
+	for i, text := range texts {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(text), &row); err != nil {
+			panic(err)
+		}
+		place := fmt.Sprint(i)
+		// Rows may share a name; catalog entries do not.
+		if name, ok := row["name"].(string); ok && !strings.Contains(path, " rows ") {
+			place = name
+		}
+		t.flatten(s, path+" "+place, row)
+	}
+}
+
+// flatten puts a value into the state, leaf by leaf.
+func (t *tenant) flatten(s state, path string, value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		s[path] = "{}"
+		for name, each := range v {
+			t.flatten(s, path+"/"+t.general(name), each)
+		}
+	case []any:
+		s[path] = "[]"
+		for i, each := range ordered(v) {
+			t.flatten(s, fmt.Sprintf("%s[%d]", path, i), each)
+		}
+	case string:
+		s[path] = t.general(v)
+	default:
+		s[path] = fmt.Sprint(v)
+	}
+}
+
+// ordered sorts a list of conditions and the like, which is a map by type or name.
+func ordered(list []any) []any {
+	key := func(value any) string {
+		fields, _ := value.(map[string]any)
+		for _, name := range []string{"type", "name"} {
+			if text, ok := fields[name].(string); ok {
+				return text
+			}
+		}
+		return ""
+	}
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(a, b any) int { return strings.Compare(key(a), key(b)) })
+	return sorted
+}
+
+// A reference is what undisturbed runs came to. Where they differ among themselves, a value is volatile and only has to be there; a path that only some have may be there.
+type reference struct {
+	values             state
+	volatile, optional map[string]bool
+}
+
+func newReference(states []state) *reference {
+	r := &reference{state{}, map[string]bool{}, map[string]bool{}}
+	for _, s := range states {
+		for path, value := range s {
+			if known, ok := r.values[path]; ok && known != value {
+				r.volatile[path] = true
+			}
+			r.values[path] = value
+		}
+	}
+	for path := range r.values {
+		for _, s := range states {
+			if _, ok := s[path]; !ok {
+				r.optional[path] = true
+			}
+		}
+	}
+	return r
+}
+
+// differences lists what a state lacks, has too much, or has otherwise.
+func (r *reference) differences(s state) []string {
+	var list []string
+	for path, wanted := range r.values {
+		got, ok := s[path]
+		switch {
+		case !ok && !r.optional[path]:
+			list = append(list, fmt.Sprintf("missing: %s = %s", path, wanted))
+		case ok && got != wanted && !r.volatile[path]:
+			list = append(list, fmt.Sprintf("differs: %s\n          is     %s\n          wanted %s", path, got, wanted))
+		}
+	}
+	for path, got := range s {
+		if _, ok := r.values[path]; !ok {
+			list = append(list, fmt.Sprintf("stray:   %s = %s", path, got))
+		}
+	}
+	sort.Strings(list)
+	return list
+}
