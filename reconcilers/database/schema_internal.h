@@ -60,8 +60,9 @@ MUST_CHECK int schema_decide(const struct scope *scope, const struct schema_seen
 /* "tenantry: schema <version> <hash>", the comment of a schema. */
 const char *schema_mark(struct arena *arena, int64_t version, const struct schema_listing *listing);
 
+enum schema_difference_kind { SCHEMA_MISSING, SCHEMA_DIFFERENT, SCHEMA_EXTRA };
 struct schema_difference {
-    enum { SCHEMA_MISSING, SCHEMA_DIFFERENT, SCHEMA_EXTRA } kind;
+    enum schema_difference_kind kind;
     const char *item;
 };
 enum { SCHEMA_DIFFERENCES_MAX = 256 };

@@ -99,8 +99,8 @@ static bool may_be_extra(const char *item)
            starts_with(item, "index ");
 }
 
-static size_t put(struct schema_difference ret[SCHEMA_DIFFERENCES_MAX], size_t count, int kind,
-                  const char *item)
+static size_t put(struct schema_difference ret[SCHEMA_DIFFERENCES_MAX], size_t count,
+                  enum schema_difference_kind kind, const char *item)
 {
     if (count == SCHEMA_DIFFERENCES_MAX) {
         return count;
