@@ -6,6 +6,7 @@
  * at all. */
 #include "reconcilers/drivers/migrate.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "controller/base/hash.h"
@@ -59,8 +60,8 @@ static int parse_all(const struct embedded_file *files, struct arena *arena,
         }
         if (versions[i].number != i + 1) {
             return err_set(err, ERR_TERMINAL, mismatch,
-                           "migration \"%s\" comes where %04lld is expected", files[i].name,
-                           (long long)(i + 1));
+                           "migration \"%s\" comes where %04" PRId64 " is expected", files[i].name,
+                           i + 1);
         }
     }
     *ret_versions = versions;
@@ -110,15 +111,16 @@ static int check_applied(struct sql_conn *conn, const struct call *call,
         const char *name = sql_text(rows, i, 1);
         if (number > count) {
             return err_set(err, ERR_TERMINAL, mismatch,
-                           "the database is at migration %lld (\"%s\"), this program knows %lld: "
-                           "run the newer program, or restore a backup from before its upgrade",
-                           (long long)number, name, (long long)count);
+                           "the database is at migration %" PRId64 " (\"%s\"), this program knows "
+                           "%" PRId64 ": run the newer program, or restore a backup from before "
+                           "its upgrade",
+                           number, name, count);
         }
         if (number != i + 1) {
             return err_set(err, ERR_TERMINAL, mismatch,
-                           "migration %04d is missing in schema_migrations while %04lld is "
-                           "applied: restore the row or the database",
-                           i + 1, (long long)number);
+                           "migration %04d is missing in schema_migrations while %04" PRId64
+                           " is applied: restore the row or the database",
+                           i + 1, number);
         }
         if (!text_equal(sql_text(rows, i, 2), versions[i].checksum)) {
             return err_set(err, ERR_TERMINAL, mismatch,

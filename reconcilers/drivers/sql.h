@@ -7,13 +7,26 @@
  * statement, lock and idle-in-transaction timeouts set. A connection belongs to one thread at a
  * time.
  *
- * Errors carry the SQLSTATE in err.code. Class and reason by SQLSTATE (sql_error_table in
- * sql_error.c): RETRY/DatabaseUnreachable      08*, 57P01-57P03, no connection          (also:
- * sql_err_unreachable) RETRY/DatabaseCredentials      28* RETRY/DatabaseOverloaded 53*
- *   RETRY/DatabaseReadOnly         25006                                    RETRY/StatementTimeout
- * 57014 RETRY/LockTimeout              55P03                                    WAIT/DatabaseBusy
- * 55006 CONFLICT/SerializationFailure  40001, 40P01 RETRY/InsufficientPrivilege 42501
- *   RETRY/SQLError                 anything else; the caller knows better where it expected it
+ * A statement that was canceled, or had no time left, is canceled on the server too, and its
+ * connection is not used again. TLS is verified (verify-full, the system's authorities) unless the
+ * settings say otherwise.
+ *
+ * Errors carry the SQLSTATE in err.code; class and reason follow from it (sql_error_table):
+ * - 08..., 57P01, 57P02, 57P03, 57P05, no connection: RETRY/DatabaseUnreachable
+ * - 28...: RETRY/DatabaseCredentials
+ * - 53...: RETRY/DatabaseOverloaded
+ * - 25006: RETRY/DatabaseReadOnly
+ * - 57014: RETRY/StatementTimeout (also by the call's deadline)
+ * - 55P03: RETRY/LockTimeout
+ * - 55006: WAIT/DatabaseBusy
+ * - 40001, 40P01: CONFLICT/SerializationFailure
+ * - 42501: RETRY/InsufficientPrivilege
+ * - anything else: RETRY/SQLError; the caller knows better where it expected it
+ * And without a SQLSTATE:
+ * - CANCELED/Canceled, CANCELED/LeadershipLost (of writes), RETRY/DeadlineExceeded
+ * - RETRY/ResponseTooLarge: more rows or bytes than allowed
+ * - TERMINAL/InvalidStatement: it could not be built
+ * - TERMINAL/InvalidConnectionString
  * Messages hold the primary message of the server at most, never statement, detail or context. */
 #ifndef TENANTRY_DRIVERS_SQL_H
 #define TENANTRY_DRIVERS_SQL_H

@@ -71,6 +71,7 @@ static void ignore_notice(void *context, const PGresult *result)
 /* Drive libpq until the connection stands. */
 static int poll_connection(PGconn *pg, const struct call *call, int64_t until_ms, struct err *err)
 {
+    int64_t start_ms = clock_monotonic_ms();
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
 
     while (state != PGRES_POLLING_OK) {
@@ -82,7 +83,7 @@ static int poll_connection(PGconn *pg, const struct call *call, int64_t until_ms
         case SQL_WAIT_CANCELED:
             return err_set(err, ERR_CANCELED, "Canceled", "canceled");
         case SQL_WAIT_LATE:
-            return sql_err_set(err, "08001", "the server did not answer in time");
+            return sql_err_late(start_ms, "the server did not answer in time", err);
         case SQL_WAIT_READY:
             state = PQconnectPoll(pg);
             break;
@@ -313,7 +314,7 @@ static void put_common_defaults(struct settings *settings)
 /* Put a PEM text where libpq can read it as a file, without one on disk. */
 static int make_memory_file(const char *text, int *ret_fd, struct err *err)
 {
-    AUTO(fd) int fd = memfd_create("ca", MFD_CLOEXEC);
+    int fd = memfd_create("ca", MFD_CLOEXEC);
     size_t length = strlen(text);
     size_t written = 0;
 
@@ -328,12 +329,12 @@ static int make_memory_file(const char *text, int *ret_fd, struct err *err)
         written += (size_t)count;
     }
     if (fd < 0 || written < length) {
-        return err_set(err, ERR_RETRY, "DatabaseUnreachable",
-                       "no memory file for the server's certificate authority: %s",
-                       errno_text(errno));
+        err_set(err, ERR_RETRY, "DatabaseUnreachable",
+                "no memory file for the server's certificate authority: %s", errno_text(errno));
+        auto_release_fd(&fd);
+        return -1;
     }
     *ret_fd = fd;
-    fd = -1;
     return 0;
 }
 

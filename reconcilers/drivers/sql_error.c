@@ -2,10 +2,11 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "controller/base/clock.h"
 #include "controller/base/str.h"
 #include "reconcilers/drivers/sql_internal.h"
 
-enum { SQLSTATE_LENGTH = 5 };
+enum { SQLSTATE_LENGTH = 5, FAIR_CHANCE_MS = 2000 };
 
 static const char unreachable_reason[] = "DatabaseUnreachable";
 
@@ -49,6 +50,14 @@ int sql_err_set(struct err *err, const char *sqlstate, const char *message)
 int sql_err_lost(struct err *err)
 {
     return sql_err_set(err, "08006", "the connection to the server was lost");
+}
+
+int sql_err_late(int64_t since_ms, const char *message, struct err *err)
+{
+    if (clock_monotonic_ms() - since_ms < FAIR_CHANCE_MS) {
+        return err_set(err, ERR_RETRY, "DeadlineExceeded", "%s", message);
+    }
+    return sql_err_set(err, "08001", message);
 }
 
 int sql_err_from_result(const PGresult *result, struct err *err)

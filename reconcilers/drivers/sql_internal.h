@@ -53,6 +53,10 @@ int sql_err_from_connect(const char *text, struct err *err);
 /* No result, and the connection is gone. */
 int sql_err_lost(struct err *err);
 
+/* No connection in time. Unreachable only if the server had a fair chance since then: a caller
+ * whose own time was nearly over must not make others believe that the server is away. */
+int sql_err_late(int64_t since_ms, const char *message, struct err *err);
+
 /* ---- names to addresses (sql_resolve.c) ---- */
 
 enum { SQL_ADDRESSES_MAX = 16, SQL_ADDRESS_BYTES = 64 };

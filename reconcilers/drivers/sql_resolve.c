@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "controller/base/clock.h"
 #include "reconcilers/drivers/sql_internal.h"
 
 enum {
@@ -112,6 +113,7 @@ static int start_lookup(const char *host, struct lookup **ret, struct err *err)
 int sql_resolve(const char *host, const struct call *call, int64_t until_ms,
                 struct sql_addresses *ret, struct err *err)
 {
+    int64_t start_ms = clock_monotonic_ms();
     struct lookup *lookup = NULL;
     int result = 0;
 
@@ -123,7 +125,7 @@ int sql_resolve(const char *host, const struct call *call, int64_t until_ms,
         result = err_set(err, ERR_CANCELED, "Canceled", "canceled");
         break;
     case SQL_WAIT_LATE:
-        sql_err_set(err, "08001", "the name server gave no answer in time");
+        sql_err_late(start_ms, "the name server gave no answer in time", err);
         result = err_wrap(err, "host \"%s\"", host);
         break;
     case SQL_WAIT_READY:

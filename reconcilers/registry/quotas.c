@@ -10,7 +10,7 @@
 #include "reconcilers/registry/registry.h"
 #include "reconcilers/registry/steps.h"
 
-enum { NAMES_MAX_BYTES = 64 * 1024, ROWS_MAX = 1000 };
+enum { LIMITS_MAX_BYTES = 64 * 1024, NAMES_MAX_BYTES = 256 * 1024, ROWS_MAX = 1000 };
 
 static int observe(struct reconcile *rc, struct sql_conn *conn, const char *tenant_id,
                    struct quota_row **ret_rows, size_t *ret_count, struct err *err)
@@ -43,7 +43,7 @@ static int observe(struct reconcile *rc, struct sql_conn *conn, const char *tena
 static int set_limits(struct reconcile *rc, struct sql_conn *conn, const char *tenant_id,
                       const struct quotas_plan *plan, struct err *err)
 {
-    AUTO(buf) struct buf limits = BUF(NAMES_MAX_BYTES);
+    AUTO(buf) struct buf limits = BUF(LIMITS_MAX_BYTES);
     AUTO(sql) struct sql query = {0};
     struct jsonw writer;
 
@@ -68,7 +68,7 @@ static int set_limits(struct reconcile *rc, struct sql_conn *conn, const char *t
 static int remove_rows(struct reconcile *rc, struct sql_conn *conn, const char *tenant_id,
                        const struct quotas_plan *plan, struct err *err)
 {
-    AUTO(buf) struct buf names = BUF(4 * NAMES_MAX_BYTES);
+    AUTO(buf) struct buf names = BUF(NAMES_MAX_BYTES);
     AUTO(sql) struct sql query = {0};
     struct jsonw writer;
 

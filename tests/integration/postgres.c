@@ -6,7 +6,7 @@
 
 enum {
     PATIENCE_MS = 20 * 1000,
-    PAUSE_MS = 5,
+    PAUSE_NS = 5 * 1000 * 1000,
     MORE_MAX_BYTES = 4096,
     STATEMENT_MAX_BYTES = 1 << 20,
     METRICS_MAX_BYTES = 1 << 20,
@@ -133,7 +133,7 @@ void postgres_wait(const char *format, ...)
         if (clock_monotonic_ms() > end_ms) {
             fail_msg("waited in vain for: %s", buf_text(&query.text));
         }
-        const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = PAUSE_NS};
         nanosleep(&pause, NULL);
     }
 }

@@ -12,7 +12,7 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/registry/steps.h"
 
-enum { CRD_MAX_BYTES = 1 << 20, PATIENCE_MS = 30 * 1000, PAUSE_MS = 20 };
+enum { CRD_MAX_BYTES = 1 << 20, PATIENCE_MS = 30 * 1000, PAUSE_NS = 20 * 1000 * 1000 };
 
 static void *cluster; /* of the group: struct cluster */
 
@@ -48,7 +48,7 @@ static int set_up_cluster(void **state)
     CHECK_OK(kube_apply(client, &call, &crd, "test", str_from(json), NULL, &err), &err);
     while (result && clock_monotonic_ms() < end_ms) {
         AUTO(buf) struct buf body = BUF(CRD_MAX_BYTES);
-        const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = PAUSE_NS};
         result = kube_get(client, &call, &tenants, &body, &err);
         nanosleep(&pause, NULL);
     }

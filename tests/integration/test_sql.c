@@ -14,7 +14,10 @@
 #include "controller/base/metrics.h"
 #include "reconcilers/drivers/sql_internal.h"
 
-enum { AT_ONCE_MS = 2000 }; /* generous: sanitizers, loaded machines */
+enum {
+    AT_ONCE_MS = 2000, /* generous: sanitizers, loaded machines */
+    PAUSE_NS = 1000 * 1000,
+};
 
 static int run_text(struct sql_conn *conn, const struct call *call, const char *text,
                     struct err *err)
@@ -280,7 +283,7 @@ static void *trigger_when_running(void *argument)
     int64_t end_ms = clock_monotonic_ms() + 20000;
 
     while (!is_running(conn, stopper->application) && clock_monotonic_ms() < end_ms) {
-        const struct timespec pause = {.tv_nsec = 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = PAUSE_NS};
         nanosleep(&pause, NULL);
     }
     stopper->triggered_ms = clock_monotonic_ms();

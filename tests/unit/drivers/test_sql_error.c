@@ -8,32 +8,32 @@ static void every_state_has_a_class(void **state)
 {
     static const struct {
         const char *sqlstate;
-        enum err_class cls;
         const char *reason;
+        enum err_class cls;
         bool unreachable;
     } rows[] = {
-        {"08000", ERR_RETRY, "DatabaseUnreachable", true},
-        {"08006", ERR_RETRY, "DatabaseUnreachable", true},
-        {"57P01", ERR_RETRY, "DatabaseUnreachable", true},
-        {"57P02", ERR_RETRY, "DatabaseUnreachable", true},
-        {"57P03", ERR_RETRY, "DatabaseUnreachable", true},
-        {"57P05", ERR_RETRY, "DatabaseUnreachable", true},
-        {"57P04", ERR_RETRY, "SQLError", false}, /* database dropped: the server is there */
-        {"28000", ERR_RETRY, "DatabaseCredentials", false},
-        {"28P01", ERR_RETRY, "DatabaseCredentials", false},
-        {"53100", ERR_RETRY, "DatabaseOverloaded", false},
-        {"53300", ERR_RETRY, "DatabaseOverloaded", false},
-        {"25006", ERR_RETRY, "DatabaseReadOnly", false},
-        {"25001", ERR_RETRY, "SQLError", false},
-        {"57014", ERR_RETRY, "StatementTimeout", false},
-        {"55P03", ERR_RETRY, "LockTimeout", false},
-        {"55006", ERR_WAIT, "DatabaseBusy", false},
-        {"40001", ERR_CONFLICT, "SerializationFailure", false},
-        {"40P01", ERR_CONFLICT, "SerializationFailure", false},
-        {"42501", ERR_RETRY, "InsufficientPrivilege", false},
-        {"23505", ERR_RETRY, "SQLError", false},
-        {"XX000", ERR_RETRY, "SQLError", false},
-        {"", ERR_RETRY, "SQLError", false},
+        {"08000", "DatabaseUnreachable", ERR_RETRY, true},
+        {"08006", "DatabaseUnreachable", ERR_RETRY, true},
+        {"57P01", "DatabaseUnreachable", ERR_RETRY, true},
+        {"57P02", "DatabaseUnreachable", ERR_RETRY, true},
+        {"57P03", "DatabaseUnreachable", ERR_RETRY, true},
+        {"57P05", "DatabaseUnreachable", ERR_RETRY, true},
+        {"57P04", "SQLError", ERR_RETRY, false}, /* database dropped: the server is there */
+        {"28000", "DatabaseCredentials", ERR_RETRY, false},
+        {"28P01", "DatabaseCredentials", ERR_RETRY, false},
+        {"53100", "DatabaseOverloaded", ERR_RETRY, false},
+        {"53300", "DatabaseOverloaded", ERR_RETRY, false},
+        {"25006", "DatabaseReadOnly", ERR_RETRY, false},
+        {"25001", "SQLError", ERR_RETRY, false},
+        {"57014", "StatementTimeout", ERR_RETRY, false},
+        {"55P03", "LockTimeout", ERR_RETRY, false},
+        {"55006", "DatabaseBusy", ERR_WAIT, false},
+        {"40001", "SerializationFailure", ERR_CONFLICT, false},
+        {"40P01", "SerializationFailure", ERR_CONFLICT, false},
+        {"42501", "InsufficientPrivilege", ERR_RETRY, false},
+        {"23505", "SQLError", ERR_RETRY, false},
+        {"XX000", "SQLError", ERR_RETRY, false},
+        {"", "SQLError", ERR_RETRY, false},
     };
 
     (void)state;
