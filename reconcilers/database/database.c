@@ -76,7 +76,8 @@ bool database_was_complete(const struct tenant_work *work)
 
 /* ---- ensuring ---- */
 
-/* Before the marks are rewritten: afterwards nothing tells that the things were retained once. */
+/* Before the marks are rewritten: afterwards nothing tells that these things were another Tenant's,
+ * and listed as retained. */
 static int forget_retained(struct reconcile *rc, const struct tenant_work *work,
                            const struct scope *scope, struct err *err)
 {
@@ -127,7 +128,7 @@ static int apply(struct reconcile *rc, const struct tenant_work *work, struct sq
     struct plan *drift = ARENA_NEW(rc->arena, struct plan);
 
     database_plan_split(plan, adopting, intended, drift);
-    if (forget_retained(rc, work, scope, err)) {
+    if (adopting && forget_retained(rc, work, scope, err)) {
         return -1;
     }
     if (drift->count > 0 && database_was_complete(work) && database_warns_only(work)) {
