@@ -94,7 +94,9 @@ static int open_files(void)
         count++;
     }
     CHECK_NOT_NULL(folder);
-    (void)closedir(folder);
+    if (folder) {
+        (void)closedir(folder);
+    }
     return count;
 }
 
