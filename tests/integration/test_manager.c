@@ -466,6 +466,22 @@ static void a_running_reconcile_ends_before_the_process(void **state)
     CHECK(lease_is_free(fixture));
 }
 
+static void a_reconcile_that_does_not_end_is_canceled_after_its_grace(void **state)
+{
+    struct fixture *fixture = *state;
+    struct process process = start(fixture, "first");
+    EVENTUALLY(is_ready(fixture, &process));
+    create_map(fixture, "slow", "\"in\":\"one\",\"pause_ms\":\"600000\"");
+    EVENTUALLY(page_says(fixture, &process, "/metrics", 200,
+                         "\ncontroller_runtime_active_workers{controller=\"example\"} 1\n"));
+    int64_t begun_ms = clock_monotonic_ms();
+    stop(fixture, &process);
+    CHECK(clock_monotonic_ms() - begun_ms >= 19000);
+    CHECK(clock_monotonic_ms() - begun_ms < 29000);
+    CHECK(!map_has(fixture, "slow", "/data/out", "one"));
+    CHECK(lease_is_free(fixture));
+}
+
 static void a_second_signal_ends_it_at_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -595,6 +611,7 @@ int main(void)
         TEST(the_next_one_takes_over_where_the_first_stopped),
         TEST(a_process_that_slept_past_its_lease_ends_without_a_write),
         TEST(a_running_reconcile_ends_before_the_process),
+        TEST(a_reconcile_that_does_not_end_is_canceled_after_its_grace),
         TEST(a_second_signal_ends_it_at_once),
         TEST(what_is_not_prepared_shows_and_heals),
         TEST(missing_rights_show_within_ten_seconds_and_heal),
