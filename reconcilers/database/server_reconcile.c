@@ -211,6 +211,12 @@ static int64_t next_check_ms(const struct services *services)
     return period_ms > 0 ? period_ms - period_ms / 5 + clock_jitter_ms(period_ms / 5 * 2 + 1) : 0;
 }
 
+static void merge(struct outcome *outcome, const struct err *err, int64_t next_ms)
+{
+    struct outcome of_write = outcome_from_err(err, next_ms);
+    *outcome = outcome_merge(outcome, &of_write);
+}
+
 struct outcome database_server_reconcile(struct reconcile *rc)
 {
     const struct services *services = rc->environment;
@@ -235,10 +241,11 @@ struct outcome database_server_reconcile(struct reconcile *rc)
     struct outcome outcome = visit->failure.cls == ERR_OK
                                  ? outcome_done(next_ms)
                                  : outcome_from_err(&visit->failure, next_ms);
-    /* The label first: it protects, the status only tells. */
-    if (write_label(visit, &err) || write_status(visit, &err)) {
-        struct outcome of_write = outcome_from_err(&err, next_ms);
-        return outcome_merge(&outcome, &of_write);
+    if (write_label(visit, &err)) {
+        merge(&outcome, &err, next_ms);
+    }
+    if (write_status(visit, &err)) {
+        merge(&outcome, &err, next_ms);
     }
     return outcome;
 }

@@ -186,6 +186,15 @@ static int get_credentials(struct server *server, const struct call *call, int64
 
 /* ---- connecting ---- */
 
+/* libpq finds out that a server takes no writes, and has no SQLSTATE for it. */
+static int explain_read_only(struct err *err)
+{
+    if (strstr(err->message, "session is read-only") || strstr(err->message, "hot standby")) {
+        return err_reclass(err, ERR_RETRY, "DatabaseReadOnly");
+    }
+    return -1;
+}
+
 static int open_with(const struct server *server, const struct call *call, const char *database,
                      const struct server_credentials *credentials, struct sql_conn **ret,
                      struct err *err)
@@ -203,7 +212,7 @@ static int open_with(const struct server *server, const struct call *call, const
         .target_session_attrs =
             text_is_empty(spec->target_session_attrs) ? NULL : spec->target_session_attrs,
     };
-    return sql_connect(call, &target, ret, err);
+    return sql_connect(call, &target, ret, err) ? explain_read_only(err) : 0;
 }
 
 /* A refusal may only mean that the password was changed, and the Secret after it. */

@@ -2,6 +2,7 @@
  * to read it; and how Secrets, roles and rows follow each other. Against a real API server and a
  * real PostgreSQL, with the controller's own rights and under the shipped policies. */
 #include "tests/check.h"
+#include "tests/integration/as_controller.h"
 #include "tests/integration/cluster.h"
 #include "tests/integration/database_fixture.h"
 #include "tests/integration/postgres.h"
@@ -22,37 +23,24 @@
 
 enum { PATIENCE_MS = 30 * 1000, PAUSE_MS = 20, LOG_MAX_BYTES = 256 << 20 };
 
-static const struct kube_header_value controller_identity[] = {
-    {"Impersonate-User", "system:serviceaccount:tenantry-system:tenantry-controller"},
-    {"Impersonate-Group", "system:serviceaccounts"},
-    {"Impersonate-Group", "system:serviceaccounts:tenantry-system"},
-    {"Impersonate-Group", "system:authenticated"},
-};
-
 struct world {
     struct cluster *cluster; /* as an administrator */
     struct fixture *fixture; /* its API client acts as the controller */
-    struct kube_config config;
-    struct kube_client *client;
+    struct as_controller identity;
     char suffix[16]; /* names of an earlier run may still be going */
 };
 
 static int set_up(void **state)
 {
     struct world *world = xcalloc(1, sizeof(*world));
-    const struct kube_client_config client_config = {.name = "controller"};
     void *part = NULL;
-    struct err err = {0};
 
     cluster_set_up(&part);
     world->cluster = part;
     fixture_set_up(&part);
     world->fixture = part;
-    CHECK_OK(kube_config_load(NULL, NULL, &world->config, &err), &err);
-    world->config.impersonate = controller_identity;
-    world->config.impersonate_count = ARRAY_COUNT(controller_identity);
-    CHECK_OK(kube_client_new(&world->config, &client_config, &world->client, &err), &err);
-    world->fixture->services.kube = world->client;
+    as_controller_init(&world->identity);
+    world->fixture->services.kube = world->identity.client;
     (void)snprintf(world->suffix, sizeof(world->suffix), "%d", (int)getpid());
     *state = world;
     return 0;
@@ -64,8 +52,7 @@ static int tear_down(void **state)
     void *part = world->fixture;
 
     fixture_tear_down(&part);
-    kube_client_free(world->client);
-    kube_config_release(&world->config);
+    as_controller_release(&world->identity);
     part = world->cluster;
     cluster_tear_down(&part);
     free(world);
