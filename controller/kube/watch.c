@@ -568,7 +568,7 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
     if (outcome == WATCH_SILENT) {
         watch->silences++;
     }
-    if (step.drop_connections || err_has_reason(err, "ConnectionSilent")) {
+    if (err_has_reason(err, "ConnectionSilent")) {
         kube_client_drop_connections(watch->client);
     }
     if (outcome == WATCH_MISSING) {

@@ -78,9 +78,7 @@ static struct watch_step after_watching(const struct watch_facts *facts)
     switch (facts->outcome) {
     case WATCH_SYNCED:
     case WATCH_ENDED:
-        return step;
     case WATCH_SILENT:
-        step.drop_connections = true;
         return step;
     case WATCH_EXPIRED:
     case WATCH_VERSION_TOO_LARGE:
@@ -98,16 +96,13 @@ static struct watch_step after_watching(const struct watch_facts *facts)
 
 static struct watch_step after_checking(const struct watch_facts *facts)
 {
-    struct watch_step step = back_off(WATCH_CHECKING, true);
-
     if (facts->outcome == WATCH_SYNCED) {
         return go(WATCH_WATCHING);
     }
     if (facts->outcome == WATCH_VERSION_TOO_LARGE || facts->outcome == WATCH_EXPIRED) {
         return back_off(start_state(facts->lists_only), false);
     }
-    step.drop_connections = facts->outcome == WATCH_SILENT;
-    return step;
+    return back_off(WATCH_CHECKING, true);
 }
 
 static struct watch_step after_listing(const struct watch_facts *facts)
@@ -120,7 +115,6 @@ static struct watch_step after_listing(const struct watch_facts *facts)
         step = go(WATCH_PAGING);
         step.lists_only = true;
     }
-    step.drop_connections = facts->outcome == WATCH_SILENT;
     return step;
 }
 
@@ -132,9 +126,7 @@ static struct watch_step after_paging(const struct watch_facts *facts)
     if (facts->outcome == WATCH_EXPIRED && facts->state == WATCH_PAGING && facts->is_later_page) {
         return go(WATCH_LISTING_WHOLE);
     }
-    struct watch_step step = back_off(start_state(facts->lists_only), true);
-    step.drop_connections = facts->outcome == WATCH_SILENT;
-    return step;
+    return back_off(start_state(facts->lists_only), true);
 }
 
 struct watch_step watch_decide(const struct watch_facts *facts)

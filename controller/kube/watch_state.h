@@ -52,8 +52,7 @@ struct watch_step {
     enum watch_state state;
     enum watch_state resume; /* where WATCH_BACKING_OFF leads */
     bool lists_only;         /* the new value */
-    bool drop_connections;
-    bool is_trouble; /* to be reported as the state of health */
+    bool is_trouble;         /* to be reported as the state of health */
 };
 
 struct watch_step watch_decide(const struct watch_facts *facts);

@@ -62,7 +62,6 @@ static void a_watch_goes_on_from_its_version(void **state)
     }
     CHECK_INT(decide(WATCH_WATCHING, WATCH_ENDED).state, WATCH_WATCHING);
     CHECK_INT(decide(WATCH_WATCHING, WATCH_SILENT).state, WATCH_WATCHING);
-    CHECK(decide(WATCH_WATCHING, WATCH_SILENT).drop_connections);
     CHECK_INT(decide(WATCH_WATCHING, WATCH_HASTY).state, WATCH_BACKING_OFF);
     CHECK_INT(decide(WATCH_WATCHING, WATCH_FAILED).state, WATCH_BACKING_OFF);
 }
@@ -113,13 +112,11 @@ static void a_server_without_watch_list_is_asked_for_pages_from_then_on(void **s
     step = watch_decide(&facts);
     CHECK_INT(step.state, WATCH_PAGING);
     CHECK(step.lists_only);
-    CHECK(step.drop_connections);
 
     facts.has_partial_stream = false; /* it may be the network: not learnt from */
     step = watch_decide(&facts);
     CHECK_INT(step.resume, WATCH_LISTING);
     CHECK(!step.lists_only);
-    CHECK(step.drop_connections);
 }
 
 static void expired_pages_lead_to_one_whole_list(void **state)
