@@ -79,7 +79,10 @@ static size_t clean_value(const char *value, char out[LABEL_VALUE_MAX_BYTES])
     bool valid = str_is_utf8(text);
     for (size_t i = 0; i < text.len; i++) {
         bool bad = !valid && ((unsigned char)text.ptr[i] & 0x80U) != 0;
-        out[i] = bad ? '?' : text.ptr[i];
+        out[i] = text.ptr[i];
+        if (bad) {
+            out[i] = '?';
+        }
     }
     return text.len;
 }

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void secret_init(struct secret *secret)
@@ -104,6 +105,17 @@ static ssize_t read_all(int fd, char *bytes, size_t room)
     return (ssize_t)done;
 }
 
+/* Bytes to make room for: one more than the file is said to have, or than is allowed, so that what
+ * does not fit shows. */
+static size_t room_for(int fd, size_t max_bytes)
+{
+    struct stat status;
+    bool known = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0;
+    size_t size = known ? (size_t)status.st_size : max_bytes;
+
+    return (size < max_bytes ? size : max_bytes) + 1;
+}
+
 int secret_read_file(struct secret *secret, const char *path, size_t max_bytes, struct err *err)
 {
     AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -112,14 +124,15 @@ int secret_read_file(struct secret *secret, const char *path, size_t max_bytes, 
         return err_set(err, ERR_RETRY, "FileUnreadable", "open \"%s\": %s", path,
                        errno_text(errno));
     }
-    /* One more than allowed, so that a file that is too large shows. */
-    const size_t room = max_bytes + 1;
+    const size_t room = room_for(fd, max_bytes);
     char *bytes = xmalloc(room);
     ssize_t count = read_all(fd, bytes, room);
     int failed = 0;
     if (count < 0) {
         failed =
             err_set(err, ERR_RETRY, "FileUnreadable", "read \"%s\": %s", path, errno_text(errno));
+    } else if ((size_t)count == room && room <= max_bytes) {
+        failed = err_set(err, ERR_RETRY, "FileUnreadable", "\"%s\" grew while it was read", path);
     } else if ((size_t)count > max_bytes) {
         failed = err_set(err, ERR_TERMINAL, "FileTooLarge",
                          "\"%s\" is larger than the limit of %zu bytes", path, max_bytes);
@@ -130,7 +143,8 @@ int secret_read_file(struct secret *secret, const char *path, size_t max_bytes, 
         }
         secret_set(secret, text);
     }
-    wipe_free(bytes, room);
+    /* No more than was touched: of a large room most is not even there. */
+    wipe_free(bytes, count < 0 ? room : (size_t)count);
     return failed;
 }
 

@@ -89,7 +89,7 @@ int api_status_error(struct str body, int http_status, bool is_json_patch, struc
         status = NULL; /* a proxy's page, or nothing at all */
     }
     int64_t told = js_int_or(status, "/code", 0);
-    int code = http_status != 0 ? http_status : (int)(told > 0 && told <= 999 ? told : 500);
+    int code = http_status != 0 ? http_status : (int)(told >= 100 && told <= 999 ? told : 500);
     struct meaning meaning = meaning_of(status, code, is_json_patch);
     const char *message = js_text_or(status, "/message", "");
     char text[ERR_CODE_BYTES];

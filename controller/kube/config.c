@@ -500,7 +500,7 @@ int kube_config_in_cluster(const char *directory, struct kube_config *ret, struc
     const char *folder = directory ? directory : SERVICE_ACCOUNT_FOLDER;
     const char *host = getenv("KUBERNETES_SERVICE_HOST");
     const char *port = getenv("KUBERNETES_SERVICE_PORT");
-    if (text_is_empty(host) || text_is_empty(port)) {
+    if (!host || !port || !host[0] || !port[0]) {
         return not_in_cluster(err, "KUBERNETES_SERVICE_HOST and _PORT are not set");
     }
     if (strpbrk(host, "/?#@ \t\r\n") || strpbrk(port, "/?#@ \t\r\n")) {

@@ -71,6 +71,15 @@ static struct str secret_str(const struct secret *secret)
     return (struct str){secret_bytes(secret), secret_length(secret)};
 }
 
+/* A failure that is survived has no caller to be told; so it is logged, when it begins. */
+static void warn_once(bool *failing, const char *message, const struct err *err)
+{
+    if (!*failing) {
+        log_warn(NULL, message, KV_ERR(err));
+    }
+    *failing = true;
+}
+
 /* --- TLS material ----------------------------------------------------------------------------- */
 
 static int read_part(struct secret *target, const char *path, struct str inline_pem,
@@ -133,10 +142,8 @@ static void refresh_material(struct kube_credentials *credentials)
     credentials->tls_read_ms = now_ms;
     if (read_material(config, &fresh, &err) != 0) {
         metric_add(&ca_reload_total, 1, "failure");
-        if (!credentials->tls_failing) {
-            credentials->tls_failing = true;
-            log_warn(NULL, "TLS files cannot be read again, the ones in use stay", KV_ERR(&err));
-        }
+        warn_once(&credentials->tls_failing, "TLS files cannot be read again, those in use stay",
+                  &err);
         return;
     }
     credentials->tls_failing = false;
@@ -181,10 +188,9 @@ static int token_from_file(struct kube_credentials *credentials, struct secret *
     if (credentials->file_token_due || age_ms >= TOKEN_FILE_PERIOD_MS) {
         if (read_token_file(credentials, &failure) == 0) {
             credentials->file_token_failing = false;
-        } else if (!credentials->file_token_failing) {
-            credentials->file_token_failing = true;
-            log_warn(NULL, "the token file cannot be read again, the token in use stays",
-                     KV_ERR(&failure));
+        } else {
+            warn_once(&credentials->file_token_failing,
+                      "the token file cannot be read again, the token in use stays", &failure);
         }
     }
     const struct secret *held =
@@ -231,11 +237,10 @@ static int check_plugin_certificate(const struct exec_credential *credential, st
 
 static void set_plugin_ttl(const struct exec_credential *credential)
 {
-    const int64_t second_us = 1000 * 1000;
-    double ttl_s = credential->expires_wall_us == INT64_MAX
-                       ? (double)INFINITY
-                       : (double)((credential->expires_wall_us - clock_wall_us()) / second_us);
-    metric_set(&plugin_ttl, ttl_s);
+    const double second_us = 1e6;
+    bool forever = credential->expires_wall_us == INT64_MAX;
+    double left_us = (double)(credential->expires_wall_us - clock_wall_us());
+    metric_set(&plugin_ttl, forever ? (double)INFINITY : left_us / second_us);
 }
 
 /* Run it once; the lock is let go meanwhile. */

@@ -401,7 +401,7 @@ static int merge_file(struct kubeconfig *kubeconfig, const struct place *file, c
 
 static char *folder_of(const char *path)
 {
-    AUTO(free) char *here = path[0] == '/' ? xstrdup("") : getcwd(NULL, 0);
+    AUTO(free) char *here = path[0] == '/' ? xstrdup("") : get_current_dir_name();
     const char *slash = strrchr(path, '/');
     if (!here) {
         here = xstrdup(".");

@@ -42,7 +42,7 @@ static void transfer_free(struct transfer *transfer)
 /* NULL when there is no descriptor left. */
 static struct transfer *transfer_new(struct http_client *client)
 {
-    AUTO(fd) int done_fd = eventfd(0, EFD_CLOEXEC);
+    int done_fd = eventfd(0, EFD_CLOEXEC);
     if (done_fd < 0) {
         return NULL;
     }
@@ -53,7 +53,6 @@ static struct transfer *transfer_new(struct http_client *client)
         out_of_memory();
     }
     transfer->done_fd = done_fd;
-    done_fd = -1;
     return transfer;
 }
 

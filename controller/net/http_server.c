@@ -282,8 +282,8 @@ static int port_of(int fd)
 static int listen_on(struct http_server *server, const char *address_text, struct err *err)
 {
     AUTO(free) char *text = xstrdup(address_text);
-    char *host = NULL;
-    char *port = NULL;
+    char *host = text;
+    char *port = text;
     if (split_address(text, &host, &port, err) != 0) {
         return -1;
     }

@@ -1,2 +1,5 @@
-tenantry_integration_test(test_kube_api test_kube_api.c controlplane tenantry_kube)
+foreach(module kube_api kube_connections)
+  tenantry_integration_test(test_${module} test_${module}.c controlplane tenantry_kube)
+  target_sources(test_${module} PRIVATE cluster.c)
+endforeach()
 tenantry_integration_test(test_kubeconfig test_kubeconfig.c controlplane tenantry_kube)

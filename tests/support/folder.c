@@ -52,6 +52,7 @@ char *file_text(const char *path)
     FILE *file = fopen(path, "re");
     if (!file) {
         fail_msg("cannot open %s", path);
+        return NULL;
     }
     ssize_t length = getdelim(&text, &capacity, '\0', file);
     (void)fclose(file);

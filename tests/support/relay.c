@@ -58,7 +58,8 @@ static void accept_one(struct relay *relay)
     struct sockaddr_in target = loopback(relay->target_port);
     int client_fd = accept4(relay->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     int server_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client_fd < 0 || connect(server_fd, (struct sockaddr *)&target, sizeof(target)) != 0) {
+    if (client_fd < 0 || server_fd < 0 ||
+        connect(server_fd, (struct sockaddr *)&target, sizeof(target)) != 0) {
         close(client_fd);
         close(server_fd);
         return;
@@ -162,6 +163,10 @@ struct relay *relay_start(int target_port)
     relay->target_port = target_port;
     relay->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     relay->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (relay->listen_fd < 0 || relay->wake_fd < 0) {
+        fail_msg("no descriptor is left");
+        return NULL;
+    }
     CHECK_INT(bind(relay->listen_fd, (struct sockaddr *)&address, length), 0);
     CHECK_INT(listen(relay->listen_fd, CONNECTIONS_MAX), 0);
     CHECK_INT(getsockname(relay->listen_fd, (struct sockaddr *)&address, &length), 0);

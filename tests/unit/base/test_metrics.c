@@ -232,7 +232,7 @@ static void nothing_is_lost_between_threads(void **state)
     for (int i = 0; i < THREADS; i++) {
         CHECK_INT(pthread_join(threads[i], NULL), 0);
     }
-    const double each = THREADS / 2 * ADDITIONS;
+    const double each = THREADS * ADDITIONS / 2.0;
     CHECK(metric_value_labeled(&shared, (const char *const[]){"", "0"}) == each);
     CHECK(metric_value_labeled(&shared, (const char *const[]){"", "1"}) == each);
 }

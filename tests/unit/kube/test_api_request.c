@@ -5,7 +5,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/js.h"
 #include "controller/kube/api.h"
-#include "controller/kube/credentials.h"
+#include "controller/kube/credentials_internal.h"
 #include "tests/check.h"
 #include "tests/support/child.h"
 #include "tests/support/folder.h"
@@ -41,8 +41,11 @@ static int set_up(void **state)
     AUTO(free)
     char *key = pki_write(fixture->folder, "server.key",
                           str_from(secret_bytes(pki_key(fixture->server_identity))));
-    child_start(&fixture->server,
-                (const char *[]){"python3", TEST_HTTP_SERVER, "tls", certificate, key, NULL});
+    AUTO(free)
+    char *authority =
+        pki_write(fixture->folder, "authority.crt", pki_certificate(fixture->authority));
+    child_start(&fixture->server, (const char *[]){"python3", TEST_HTTP_SERVER, "tls", certificate,
+                                                   key, authority, NULL});
     AUTO(free) char *port = child_line(&fixture->server);
     fixture->url = xasprintf("https://127.0.0.1:%s", port);
     fixture->config.server = fixture->url;
@@ -381,6 +384,43 @@ static void plugin_is_asked_again_after_a_refusal(void **state)
     fixture->config.exec = NULL;
 }
 
+static void write_identity(const struct fixture *fixture, const char *name)
+{
+    struct pki_entity *entity = pki_issue(fixture->authority, name, NULL, false);
+    free(pki_write(fixture->folder, "tls.crt", pki_certificate(entity)));
+    free(pki_write(fixture->folder, "tls.key", str_from(secret_bytes(pki_key(entity)))));
+    pki_free(entity);
+}
+
+static void renewed_certificate_is_used_from_the_next_request_on(void **state)
+{
+    struct fixture *fixture = *state;
+    AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
+    struct kube_credentials *credentials = NULL;
+    struct kube_client *client = NULL;
+    struct err err;
+    AUTO(free) char *certificate = xasprintf("%s/tls.crt", fixture->folder);
+    AUTO(free) char *key = xasprintf("%s/tls.key", fixture->folder);
+    fixture->config.certificate_file = certificate;
+    fixture->config.key_file = key;
+    write_identity(fixture, "ann");
+    CHECK_OK(kube_credentials_new(&fixture->config, &credentials, &err), &err);
+    const struct kube_client_config config = {.name = "rotate", .credentials = credentials};
+    CHECK_OK(kube_client_new(&fixture->config, &config, &client, &err), &err);
+    plan(fixture, "[]");
+    CHECK_OK(kube_get_path(client, NULL, "/hello", &body, &err), &err);
+    write_identity(fixture, "ben");
+    CHECK_OK(kube_get_path(client, NULL, "/hello", &body, &err), &err);
+    kube_credentials_expire_files(credentials);
+    CHECK_OK(kube_get_path(client, NULL, "/hello", &body, &err), &err);
+    AUTO(json) json_t *log = requests(fixture);
+    CHECK_TEXT(js_text_or(log, "/0/peer", ""), "ann");
+    CHECK_TEXT(js_text_or(log, "/1/peer", ""), "ann");
+    CHECK_TEXT(js_text_or(log, "/2/peer", ""), "ben");
+    kube_client_free(client);
+    kube_credentials_free(credentials);
+}
+
 static void credentials_can_be_shared_between_clients(void **state)
 {
     struct fixture *fixture = *state;
@@ -422,6 +462,7 @@ int main(void)
         TEST(refused_token_is_renewed_once_within_the_call),
         TEST(fixed_token_is_not_tried_twice),
         TEST(plugin_is_asked_again_after_a_refusal),
+        TEST(renewed_certificate_is_used_from_the_next_request_on),
         TEST(credentials_can_be_shared_between_clients),
     };
     return cmocka_run_group_tests_name("api_request", tests, NULL, NULL);

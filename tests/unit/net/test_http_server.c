@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -202,6 +203,10 @@ static void many_clients_are_served(void **state)
 static int connect_to(const struct fixture *fixture)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        (void)fputs("no descriptor is left\n", stderr);
+        exit(1);
+    }
     struct sockaddr_in address = {.sin_family = AF_INET};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons((uint16_t)http_server_port(fixture->server));

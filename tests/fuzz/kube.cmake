@@ -1,0 +1,3 @@
+tenantry_fuzz(fuzz_kubeconfig tenantry_kube)
+tenantry_fuzz(fuzz_credential tenantry_kube)
+tenantry_fuzz(fuzz_status tenantry_kube)
