@@ -268,38 +268,6 @@ static void a_connection_that_falls_silent_is_replaced_without_a_list(void **sta
     relay_stop(relay);
 }
 
-static void a_version_that_the_server_forgot_leads_to_a_new_view(void **state)
-{
-    struct cluster *cluster = *state;
-    const struct watch_config config = config_maps(cluster);
-    struct watch_timing timing = WATCH_TIMING;
-    struct kube_client *client = cluster_client(cluster, "watch");
-    struct watch_stats stats;
-
-    timing.backoff_base_ms = 20;
-    cluster_make_config_map(cluster, "here");
-    struct watch_recorder *recorder = recorder_start(client, &config, &timing);
-    recorder_wait(recorder, "healthy");
-    recorder_stop(recorder);
-    /* Version 1 is from before the first write to any etcd. */
-    recorder = recorder_start_at(client, &config, &timing, "1");
-    recorder_wait(recorder, "end ");
-    CHECK(recorder_view_has(recorder, "here"));
-    watch_stats_get(recorder_watch(recorder), &stats);
-    CHECK_INT(stats.lists, 1);
-    CHECK_INT(stats.watches, 2);
-    recorder_stop(recorder);
-    /* One that is not reached for long, as after a restore: the server takes it, and says nothing.
-     */
-    timing.silence_ms = 1000;
-    recorder = recorder_start_at(client, &config, &timing, "900000000000000");
-    recorder_wait(recorder, "end ");
-    CHECK(recorder_view_has(recorder, "here"));
-    CHECK_INT(recorder_count(recorder, "trouble"), 0);
-    recorder_stop(recorder);
-    kube_client_free(client);
-}
-
 static void make_crd(struct cluster *cluster)
 {
     cluster_create(
@@ -310,6 +278,24 @@ static void make_crd(struct cluster *cluster)
         "\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\","
         "\"x-kubernetes-preserve-unknown-fields\":true}}}]}}",
         WIDGETS.group, WIDGETS.group);
+}
+
+/* Until the definition is gone: its end takes a moment. */
+static int without_widgets(void **state)
+{
+    struct cluster *cluster = *state;
+    AUTO(free) char *crd = xasprintf("widgets.%s", WIDGETS.group);
+    int64_t until_ms = clock_monotonic_ms() + 20000;
+
+    cluster_delete(cluster, &KUBE_CRDS, crd);
+    for (;;) {
+        AUTO(json) json_t *left = cluster_get(cluster, &KUBE_CRDS, crd);
+        if (!left) {
+            return 0;
+        }
+        CHECK(clock_monotonic_ms() < until_ms);
+        CHECK(cancel_sleep_ms(NULL, 50));
+    }
 }
 
 /* The kind is served a moment after its definition was made. */
@@ -340,7 +326,6 @@ static void a_kind_may_come_later_and_go_and_come_back(void **state)
     AUTO(free) char *crd = xasprintf("widgets.%s", WIDGETS.group);
 
     timing.poll_ms = 200;
-    cluster_delete(cluster, &KUBE_CRDS, crd); /* of a run that was cut short */
     struct watch_recorder *recorder = recorder_start(client, &config, &timing);
     recorder_wait(recorder, "trouble CRDMissing");
     make_crd(cluster);
@@ -348,7 +333,7 @@ static void a_kind_may_come_later_and_go_and_come_back(void **state)
     make_widget(cluster, "one");
     recorder_wait(recorder, "added one ");
 
-    cluster_delete(cluster, &KUBE_CRDS, crd);
+    CHECK_INT(without_widgets(state), 0);
     recorder_wait(recorder, "deleted one ");
     recorder_wait_times(recorder, "trouble CRDMissing", 2);
     make_crd(cluster);
@@ -356,6 +341,39 @@ static void a_kind_may_come_later_and_go_and_come_back(void **state)
     recorder_wait_times(recorder, "healthy", 2);
     recorder_wait(recorder, " two ");
     CHECK_INT(recorder_view_size(recorder), 1);
+    recorder_stop(recorder);
+    cluster_delete(cluster, &KUBE_CRDS, crd);
+    kube_client_free(client);
+}
+
+static void a_version_that_the_server_does_not_have_leads_to_a_new_view(void **state)
+{
+    struct cluster *cluster = *state;
+    const struct watch_config config = {.resource = &WIDGETS};
+    struct watch_timing timing = WATCH_TIMING;
+    struct kube_client *client = cluster_client(cluster, "watch");
+    AUTO(free) char *crd = xasprintf("widgets.%s", WIDGETS.group);
+    struct watch_stats stats;
+
+    timing.backoff_base_ms = 20;
+    make_crd(cluster);
+    make_widget(cluster, "here");
+    /* The server's memory of this kind begins with its definition: this is from before. */
+    struct watch_recorder *recorder = recorder_start_at(client, &config, &timing, "1");
+    recorder_wait(recorder, "end ");
+    CHECK(recorder_view_has(recorder, "here"));
+    CHECK_INT(recorder_count(recorder, "trouble"), 0);
+    watch_stats_get(recorder_watch(recorder), &stats);
+    CHECK_INT(stats.lists, 1);
+    CHECK_INT(stats.watches, 2);
+    recorder_stop(recorder);
+    /* One that is not reached for long, as after a restore: the server takes it, and says nothing.
+     */
+    timing.silence_ms = 1000;
+    recorder = recorder_start_at(client, &config, &timing, "900000000000000");
+    recorder_wait(recorder, "end ");
+    CHECK(recorder_view_has(recorder, "here"));
+    CHECK_INT(recorder_count(recorder, "trouble"), 0);
     recorder_stop(recorder);
     cluster_delete(cluster, &KUBE_CRDS, crd);
     kube_client_free(client);
@@ -430,9 +448,9 @@ int main(void)
         cmocka_unit_test_setup(resets_lose_nothing, without_config_maps),
         cmocka_unit_test_setup(a_connection_that_falls_silent_is_replaced_without_a_list,
                                without_config_maps),
-        cmocka_unit_test_setup(a_version_that_the_server_forgot_leads_to_a_new_view,
-                               without_config_maps),
-        cmocka_unit_test(a_kind_may_come_later_and_go_and_come_back),
+        cmocka_unit_test_setup(a_kind_may_come_later_and_go_and_come_back, without_widgets),
+        cmocka_unit_test_setup(a_version_that_the_server_does_not_have_leads_to_a_new_view,
+                               without_widgets),
         cmocka_unit_test(a_right_that_is_missing_is_told_and_waited_for),
         cmocka_unit_test(an_unreachable_server_is_told),
         cmocka_unit_test_setup(fifteen_hundred_objects_come_in_pages_or_in_a_stream,
