@@ -222,9 +222,9 @@ static int refuse_unavailable(struct backend *backend, struct reconcile *rc, str
         call_probe(backend, now_ms);
     }
     metric_add(&refusals, 1, backend->name, "Unavailable");
-    (void)err_set(err, ERR_RETRY, "BackendUnavailable", "%s is unavailable: %s", backend->name,
-                  backend->last_error.message);
-    err_code(err, backend->last_error.code);
+    /* In the words of who tried: a status would else change with every probe. */
+    *err = backend->last_error;
+    err->cls = ERR_RETRY;
     err->retry_after_ms = left_ms > 0 ? left_ms : OPEN_MIN_MS;
     return -1;
 }

@@ -4,8 +4,8 @@
  * Entering takes a slot. When all are taken, the caller waits, up to 2 s, while the backend makes
  * progress; if it does not (no operation ended within 2 s), the caller is turned away at once with
  * WAIT/BackendBusy and its key is made ready again when a slot frees. After 3 operations in a row
- * that ended as unreachable the breaker opens: RETRY/BackendUnavailable without a try, with the
- * last error's words, for 1 s doubling to 30 s; then one is let through to probe. Thread-safe. */
+ * that ended as unreachable the breaker opens: without a try, RETRY with reason, words and code of
+ * the last error, for 1 s doubling to 30 s; then one is let through to probe. Thread-safe. */
 #ifndef TENANTRY_RUNTIME_BACKEND_H
 #define TENANTRY_RUNTIME_BACKEND_H
 

@@ -215,6 +215,12 @@ static int open_with(const struct server *server, const struct call *call, const
     return sql_connect(call, &target, ret, err) ? explain_read_only(err) : 0;
 }
 
+static int explain_refusal(const struct server *server, struct err *err)
+{
+    return err_wrap(err, "Secret \"%s/%s\"", server->servers->system_namespace,
+                    server->spec->credentials_secret);
+}
+
 /* A refusal may only mean that the password was changed, and the Secret after it. */
 static int open_connection(struct server *server, const struct call *call, const char *database,
                            struct sql_conn **ret, struct err *err)
@@ -230,16 +236,22 @@ static int open_connection(struct server *server, const struct call *call, const
     if (!err_has_reason(err, "DatabaseCredentials")) {
         return -1;
     }
+    (void)explain_refusal(server, err);
     struct err refusal = *err;
     server_credentials_release(&credentials);
     if (recall(server, CREDENTIALS_MIN_AGE_MS, &credentials)) {
         return -1;
     }
     if (get_credentials(server, call, 0, &credentials, err)) {
-        *err = refusal;
+        if (!err_has_reason(err, "ServerCredentialsMissing")) {
+            *err = refusal;
+        }
         return -1;
     }
-    return open_with(server, call, database, &credentials, ret, err);
+    if (open_with(server, call, database, &credentials, ret, err)) {
+        return err_has_reason(err, "DatabaseCredentials") ? explain_refusal(server, err) : -1;
+    }
+    return 0;
 }
 
 static int open_pooled(void *context, const struct call *call, struct sql_conn **ret,
@@ -394,7 +406,7 @@ static int open_guarded(struct server *server, struct reconcile *rc, const char 
                         struct sql_conn **ret, struct err *err)
 {
     if (backend_enter(server->backend, rc, err)) {
-        return -1;
+        return err->cls == ERR_RETRY ? err_wrap(err, "server \"%s\"", server->spec->name) : -1;
     }
     int result = database ? open_connection(server, &rc->call, database, ret, err)
                           : sql_pool_borrow(server->pool, &rc->call, ret, err);

@@ -11,8 +11,6 @@ const struct reason reasons[] = {
     {"AsSpecified", "What the spec asks for stands.", ""},
     {"BackendBusy", "The database server or registry is busy with other tenants.",
      "Nothing; the tenant goes on as soon as there is room."},
-    {"BackendUnavailable", "The database server or registry did not answer several times in a row.",
-     "Look at the DatabaseServer's conditions and at the server; it is tried again by itself."},
     {"Canceled", "The controller is stopping.", ""},
     {"CapacityExhausted", "Every database server that the tier may use is full.",
      "Raise spec.capacity of a DatabaseServer or add another one."},

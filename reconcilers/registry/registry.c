@@ -55,7 +55,7 @@ int registry_borrow(struct registry *registry, struct reconcile *rc, struct regi
                     struct err *err)
 {
     if (backend_enter(registry->backend, rc, err)) {
-        return -1;
+        return err->cls == ERR_RETRY ? err_wrap(err, "registry") : -1;
     }
     if (sql_pool_borrow(registry->pool, &rc->call, &loan->conn, err)) {
         backend_leave(registry->backend, sql_err_unreachable(err), err);

@@ -658,7 +658,9 @@ static void an_unreachable_registry_is_told_and_then_left_alone(void **state)
     AUTO(run) struct run run = {0};
     run_init(&run, &fixture, &tenant, &tier_premium);
     CHECK_FAILS(record_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_RETRY,
-                "BackendUnavailable");
+                "DatabaseUnreachable");
+    CHECK_NOT_NULL(strstr(run.err.message, "registry: "));
+    CHECK(run.err.retry_after_ms > 0); /* refused by the breaker, without a try */
     registry_free(fixture.services.registry);
 }
 

@@ -161,7 +161,7 @@ static void three_unreachable_in_a_row_open_the_breaker(void **state)
     CHECK_OK(enter(backend, &err), &err);
     backend_leave(backend, false, NULL); /* reached: counted from the start again */
     make_unavailable(backend);
-    CHECK_FAILS(enter(backend, &err), &err, ERR_RETRY, "BackendUnavailable");
+    CHECK_FAILS(enter(backend, &err), &err, ERR_RETRY, "Unreachable");
     CHECK_NOT_NULL(strstr(err.message, "connection refused"));
     CHECK(err_has_code(&err, "08001"));
     CHECK(err.retry_after_ms > 0 && err.retry_after_ms <= 1000);
@@ -191,16 +191,16 @@ static void one_probe_goes_through_and_success_closes_it(void **state)
     struct queue *queue = new_queue();
     struct err err;
     make_unavailable(backend);
-    CHECK_FAILS(enter_for(backend, queue, "a", &err), &err, ERR_RETRY, "BackendUnavailable");
-    CHECK_FAILS(enter_for(backend, queue, "b", &err), &err, ERR_RETRY, "BackendUnavailable");
-    CHECK_FAILS(enter_for(backend, queue, "c", &err), &err, ERR_RETRY, "BackendUnavailable");
+    CHECK_FAILS(enter_for(backend, queue, "a", &err), &err, ERR_RETRY, "Unreachable");
+    CHECK_FAILS(enter_for(backend, queue, "b", &err), &err, ERR_RETRY, "Unreachable");
+    CHECK_FAILS(enter_for(backend, queue, "c", &err), &err, ERR_RETRY, "Unreachable");
 
     /* One of them is called to probe when the time has come. */
     struct queue_item item;
     CHECK(queue_get(queue, &item));
     CHECK_TEXT(item.key, "a");
     CHECK_OK(enter_for(backend, queue, "a", &err), &err);
-    CHECK_FAILS(enter_for(backend, queue, "b", &err), &err, ERR_RETRY, "BackendUnavailable");
+    CHECK_FAILS(enter_for(backend, queue, "b", &err), &err, ERR_RETRY, "Unreachable");
     CHECK_INT(queue_depth(queue), 0);
     backend_leave(backend, false, NULL);
 
@@ -222,14 +222,14 @@ static void a_failed_probe_opens_it_for_longer_and_calls_another(void **state)
     struct queue *queue = new_queue();
     struct err err;
     make_unavailable(backend);
-    CHECK_FAILS(enter_for(backend, queue, "a", &err), &err, ERR_RETRY, "BackendUnavailable");
-    CHECK_FAILS(enter_for(backend, queue, "b", &err), &err, ERR_RETRY, "BackendUnavailable");
+    CHECK_FAILS(enter_for(backend, queue, "a", &err), &err, ERR_RETRY, "Unreachable");
+    CHECK_FAILS(enter_for(backend, queue, "b", &err), &err, ERR_RETRY, "Unreachable");
     struct queue_item item;
     CHECK(queue_get(queue, &item));
     CHECK_OK(enter_for(backend, queue, item.key, &err), &err);
     leave_unreachable(backend);
     queue_done(queue, &item, QUEUE_BACKOFF, 3600000);
-    CHECK_FAILS(enter_for(backend, queue, "c", &err), &err, ERR_RETRY, "BackendUnavailable");
+    CHECK_FAILS(enter_for(backend, queue, "c", &err), &err, ERR_RETRY, "Unreachable");
     CHECK(err.retry_after_ms > 1000 && err.retry_after_ms <= 2000);
     CHECK(queue_get(queue, &item)); /* another key probes, although the first backs off for long */
     CHECK_TEXT(item.key, "b");
@@ -244,7 +244,7 @@ static void it_shows_in_the_metrics(void **state)
     struct backend *backend = backend_new("shown", 1);
     struct err err;
     make_unavailable(backend);
-    CHECK_FAILS(enter(backend, &err), &err, ERR_RETRY, "BackendUnavailable");
+    CHECK_FAILS(enter(backend, &err), &err, ERR_RETRY, "Unreachable");
     AUTO(buf) struct buf page = BUF(1 << 20);
     CHECK(metrics_render(&page));
     CHECK_NOT_NULL(strstr(buf_text(&page), "tenantry_backend_available{backend=\"shown\"} 0\n"));
