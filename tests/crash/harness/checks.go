@@ -15,7 +15,7 @@ type secretsView map[string]string
 
 // secretsNow reads those of a tenant.
 func (w *world) secretsNow(t *tenant) (secretsView, error) {
-	objects, err := w.objects([]resource{secretsResource})
+	objects, err := w.objects([]resource{secretsResource}, t.baseline.objects)
 	if err != nil {
 		return nil, err
 	}

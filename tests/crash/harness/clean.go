@@ -59,7 +59,7 @@ func (w *world) takeApart(now *seen, t *tenant) error {
 	if _, err := w.psql("postgres", script.String()); err != nil {
 		return err
 	}
-	now, err := w.look()
+	now, err := w.look(t.baseline)
 	if left := t.stateOfOwn(now); err == nil && len(left) > 0 {
 		err = fmt.Errorf("cannot be removed: %s", strings.Join(left, ", "))
 	}
@@ -69,7 +69,7 @@ func (w *world) takeApart(now *seen, t *tenant) error {
 // nothingDies waits until all that was deleted is gone.
 func (w *world) nothingDies() error {
 	for deadline := time.Now().Add(settleTimeout); ; time.Sleep(100 * time.Millisecond) {
-		objects, err := w.objects(w.resources)
+		objects, err := w.objects(w.resources, nil)
 		if err != nil {
 			return err
 		}

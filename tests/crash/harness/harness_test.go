@@ -119,10 +119,21 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
+func TestMeasuresNeedNotBeExact(t *testing.T) {
+	for _, each := range []struct {
+		a, b   string
+		wanted bool
+	}{{"8093031", "8.068455e+06", true}, {"8000000", "9000000", false}, {"1000", "1001", false}, {"x", "8000000", false}} {
+		if sameMeasure(each.a, each.b) != each.wanted {
+			t.Error(each)
+		}
+	}
+}
+
 func TestStateLeavesOutWhatWasThere(t *testing.T) {
 	old := map[string]any{"id": 1.0}
 	a := &tenant{name: "a-1", baseline: &baseline{objects: map[string]bool{"nodes n": true}, databases: map[string]bool{"reg": true}, role: map[string]bool{"boss": true},
-		rows: map[string]bool{rowKey("reg", "rows t", old): true}}}
+		filled: map[string]bool{"reg": true}, rows: map[string]bool{rowKey("reg", "rows t", old): true}}}
 	now := &seen{
 		objects: map[string]*object{
 			"nodes n":        {key: "nodes n", resource: "nodes", fields: map[string]any{}},

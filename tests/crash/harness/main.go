@@ -32,6 +32,7 @@ type harness struct {
 	w       *world
 	courses []*course
 	lessons map[string]*lesson // by policy and stage
+	left    *seen              // what the last tenant left, where that is nothing of its own
 	points  map[string][]point // still to be tried, by stage
 	serial  int
 
@@ -87,7 +88,7 @@ func start(run, binary, only string, smoke, list, verbose bool) (bool, error) {
 		h.print()
 		return false, w.stop()
 	}
-	for h.left() > 0 {
+	for h.remaining() > 0 {
 		if err := h.course(); err != nil {
 			return false, err
 		}
@@ -110,13 +111,16 @@ func (h *harness) ensureRunning() error {
 }
 
 func (h *harness) newTenant() (*tenant, error) {
-	b, err := h.w.newBaseline()
-	if err != nil {
-		return nil, err
+	now := h.left
+	if h.left = nil; now == nil {
+		var err error
+		if now, err = h.w.look(nil); err != nil {
+			return nil, err
+		}
 	}
 	h.serial++
 	// All of one length, and with the character that PostgreSQL's names have to do without.
-	return &tenant{name: fmt.Sprintf("crash-%04d", h.serial), baseline: b}, nil
+	return &tenant{name: fmt.Sprintf("crash-%04d", h.serial), baseline: newBaseline(now)}, nil
 }
 
 // learn takes a few tenants through their lives without disturbance.
@@ -130,18 +134,18 @@ func (h *harness) learn() error {
 	tenantsOf := map[string][]*tenant{}
 	for range referenceRuns {
 		for _, c := range h.courses {
+			// What a start brings about is no part of a stage: the registry's tables, say.
+			if err := h.ensureRunning(); err != nil {
+				return err
+			}
+			if err := errors.Join(h.w.rest(0, longRest), h.w.calmDown()); err != nil {
+				return err
+			}
 			t, err := h.newTenant()
 			if err != nil {
 				return err
 			}
 			for _, s := range c.stages {
-				if err := h.ensureRunning(); err != nil {
-					return err
-				}
-				// What a start brings about is no part of the stage.
-				if err := h.w.rest(0); err != nil {
-					return err
-				}
 				o, err := h.undisturbed(s, t)
 				if err != nil {
 					return fmt.Errorf("%s of %s: %w", s.name, t.name, err)
@@ -166,6 +170,7 @@ func (h *harness) learn() error {
 	for name, r := range records {
 		r.lesson.reference = newReference(r.states)
 		h.lessons[name] = &r.lesson
+		fmt.Printf("%s: %s\n", name, r.lesson.reference)
 	}
 	for name, entries := range runs {
 		h.points[name] = pointsOf(entries, tenantsOf[name])
@@ -187,10 +192,10 @@ func (h *harness) undisturbed(s *stage, t *tenant) (*outcome, error) {
 		return nil, err
 	}
 	took := time.Since(began)
-	if err := errors.Join(h.w.rest(mark), h.w.calmDown()); err != nil {
+	if err := errors.Join(h.w.rest(mark, longRest), h.w.calmDown()); err != nil {
 		return nil, err
 	}
-	now, err := h.w.look()
+	now, err := h.w.look(t.baseline)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +236,7 @@ func (h *harness) choose(smoke bool, filter *regexp.Regexp) {
 			sure := slices.DeleteFunc(h.points[name], func(p point) bool { return !p.sure })
 			h.points[name] = spread(sure, max(smokePoints*len(sure)/max(all, 1), 2))
 		}
-		fmt.Printf("smoke: %d of them\n", h.left())
+		fmt.Printf("smoke: %d of them\n", h.remaining())
 	}
 }
 
@@ -255,7 +260,7 @@ func (h *harness) print() {
 	}
 }
 
-func (h *harness) left() int {
+func (h *harness) remaining() int {
 	n := 0
 	for _, points := range h.points {
 		n += len(points)
@@ -370,7 +375,7 @@ func (h *harness) crash(s *stage, t *tenant, p *point, before secretsView, mark 
 	}
 	err := h.act(s, t)
 	if err == nil {
-		if err := h.w.rest(mark); err != nil {
+		if err := h.w.rest(mark, longRest); err != nil {
 			return before, false, err
 		}
 	} else if !errors.Is(err, errEnded) {
@@ -403,11 +408,11 @@ func (h *harness) judge(c *course, s *stage, t *tenant, before secretsView, mark
 	var problems []string
 	for deadline := time.Now().Add(settleTimeout); ; {
 		h.trace("done")
-		if err := h.w.calmDown(); err != nil {
+		if err := errors.Join(h.w.rest(mark, shortRest), h.w.calmDown()); err != nil {
 			return []string{err.Error()}, nil
 		}
 		h.trace("calm")
-		now, err := h.w.look()
+		now, err := h.w.look(t.baseline)
 		if err != nil {
 			return nil, err
 		}
@@ -436,11 +441,12 @@ func (h *harness) judge(c *course, s *stage, t *tenant, before secretsView, mark
 
 // clean takes away by force whatever a tenant left, so that the next finds the same world.
 func (h *harness) clean(t *tenant) error {
-	now, err := h.w.look()
+	now, err := h.w.look(t.baseline)
 	if err != nil {
 		return err
 	}
 	if len(t.stateOfOwn(now)) == 0 {
+		h.left = now
 		return nil
 	}
 	// A tenant that failed must not be mended while it is taken apart.

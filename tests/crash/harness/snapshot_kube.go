@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"sync"
 )
 
@@ -74,39 +77,63 @@ func (o *object) text(field string) string {
 	return text
 }
 
-// objects lists everything of these resources.
-func (w *world) objects(resources []resource) (map[string]*object, error) {
+// objects lists what there is of these resources: in full where something may be the tenant's, which is what was not there before it and
+// everything of our own kinds; of the rest metadata alone, since most of it is large and never changes.
+func (w *world) objects(resources []resource, before map[string]bool) (map[string]*object, error) {
 	all := map[string]*object{}
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	var failure error
+	var failures []error
 	for _, r := range resources {
 		group.Go(func() {
-			var list struct{ Items []map[string]any }
-			err := w.get(r.path, &list)
+			list, err := w.list(r, onlyMetadata)
+			for key, o := range list {
+				if err == nil && (!before[key] || o.group == ownGroup) && before != nil {
+					list, err = w.list(r, "application/json")
+					break
+				}
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && !errors.Is(err, errNotFound) {
-				failure = err
-				return
+			if err != nil {
+				failures = append(failures, err)
 			}
-			for _, item := range list.Items {
-				o := &object{group: r.group, resource: r.plural, fields: item}
-				o.key = r.plural
-				if r.group != "" {
-					o.key += "." + r.group
-				}
-				o.key += " "
-				if o.text("namespace") != "" {
-					o.key += o.text("namespace") + "/"
-				}
-				o.key += o.text("name")
-				all[o.key] = o
-			}
+			maps.Copy(all, list)
 		})
 	}
 	group.Wait()
-	return all, failure
+	return all, errors.Join(failures...)
+}
+
+const (
+	ownGroup     = "tenantry.dev"
+	onlyMetadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+)
+
+func (w *world) list(r resource, accept string) (map[string]*object, error) {
+	var list struct{ Items []map[string]any }
+	text, err := w.requestAs(http.MethodGet, r.path, accept, "", "")
+	if err == nil {
+		err = json.Unmarshal(text, &list)
+	}
+	if err != nil && !errors.Is(err, errNotFound) {
+		return nil, err
+	}
+	objects := map[string]*object{}
+	for _, item := range list.Items {
+		o := &object{group: r.group, resource: r.plural, fields: item}
+		o.key = r.plural
+		if r.group != "" {
+			o.key += "." + r.group
+		}
+		o.key += " "
+		if o.text("namespace") != "" {
+			o.key += o.text("namespace") + "/"
+		}
+		o.key += o.text("name")
+		objects[o.key] = o
+	}
+	return objects, nil
 }
 
 func (o *object) dying() bool { return o.text("deletionTimestamp") != "" }

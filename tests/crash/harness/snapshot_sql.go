@@ -44,6 +44,12 @@ CREATE FUNCTION pg_temp.list(query text) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE result json; BEGIN
   EXECUTE 'SELECT coalesce(json_agg(row_to_json(t)), ''[]'') FROM (' || query || ') t' INTO result; RETURN result; END $$;
 CREATE FUNCTION pg_temp.acl(acl aclitem[]) RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(a::text ORDER BY a::text) FROM unnest(acl) a $$;
+CREATE FUNCTION pg_temp.rows() RETURNS json LANGUAGE plpgsql AS $$
+DECLARE result jsonb := '{}'; name text; rows jsonb; BEGIN
+  FOR name IN SELECT format('%I.%I', nspname, relname) FROM pg_temp.own_class c JOIN pg_temp.own_namespace n ON n.oid = relnamespace WHERE relkind = 'r' LOOP
+    EXECUTE 'SELECT coalesce(jsonb_agg(to_jsonb(t)), ''[]'') FROM ONLY ' || name || ' t' INTO rows;
+    result := result || jsonb_build_object(name, rows);
+  END LOOP; RETURN result; END $$;
 SELECT json_build_object(
   'schemas', pg_temp.list($$SELECT nspname AS name, pg_get_userbyid(nspowner) AS owner, pg_temp.acl(nspacl) AS acl FROM own_namespace$$),
   'relations', pg_temp.list($$SELECT oid::regclass::text AS name, relkind AS kind, pg_get_userbyid(relowner) AS owner, pg_temp.acl(relacl) AS acl,
@@ -70,10 +76,10 @@ SELECT json_build_object(
   'defaults', pg_temp.list($$SELECT pg_get_userbyid(defaclrole) || ' ' || coalesce(nspname, '') || ' ' || defaclobjtype::text AS name, pg_temp.acl(defaclacl) AS acl
       FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace$$),
   'comments', pg_temp.list($$SELECT pg_describe_object(classoid, objoid, objsubid) AS name, description FROM pg_description WHERE objoid >= 16384$$),
-  'tables', pg_temp.list($$SELECT format('%I.%I', nspname, relname) AS name FROM own_class c JOIN own_namespace n ON n.oid = relnamespace WHERE relkind = 'r'$$));`
+  'rows', pg_temp.rows());`
 
-// catalogNow reads the server and the inside of every database.
-func (w *world) catalogNow() (*catalog, error) {
+// catalogNow reads the server, and the inside of those databases that it is to look into.
+func (w *world) catalogNow(into func(database string) bool) (*catalog, error) {
 	c := &catalog{Inside: map[string]map[string][]map[string]any{}}
 	if err := w.psqlJSON("postgres", serverQuery, c); err != nil {
 		return nil, err
@@ -82,7 +88,7 @@ func (w *world) catalogNow() (*catalog, error) {
 	var group sync.WaitGroup
 	var failures []error
 	for name, fields := range c.Databases {
-		if name == "template0" {
+		if name == "template0" || !into(name) {
 			continue
 		}
 		group.Go(func() {
@@ -122,33 +128,31 @@ func quote(name string) string {
 
 // inside reads one database: its objects, and every row of every table.
 func (w *world) inside(database string) (map[string][]map[string]any, error) {
-	list := map[string][]map[string]any{}
-	if err := w.psqlJSON(database, databaseQuery, &list); err != nil {
-		return nil, err
-	}
-	var queries []string
-	for _, table := range list["tables"] {
-		name := fmt.Sprint(table["name"])
-		queries = append(queries, fmt.Sprintf(`SELECT json_build_object('table', '%s', 'rows', coalesce(json_agg(row_to_json(t)), '[]')) FROM ONLY %s t`,
-			strings.ReplaceAll(name, "'", "''"), name))
-	}
-	delete(list, "tables")
-	if len(queries) == 0 {
-		return list, nil
-	}
-	text, err := w.psql(database, strings.Join(queries, "\nUNION ALL\n")+";")
+	text, err := w.psql(database, databaseQuery)
 	if err != nil {
 		return nil, err
 	}
-	for decoder := json.NewDecoder(strings.NewReader(text)); decoder.More(); {
-		var table struct {
-			Table string
-			Rows  []map[string]any
+	var kinds map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &kinds); err != nil {
+		return nil, err
+	}
+	list := map[string][]map[string]any{}
+	for kind, value := range kinds {
+		if kind == "rows" {
+			var tables map[string][]map[string]any
+			if err := json.Unmarshal(value, &tables); err != nil {
+				return nil, err
+			}
+			for name, rows := range tables {
+				list["rows "+name] = rows
+			}
+			continue
 		}
-		if err := decoder.Decode(&table); err != nil {
+		var things []map[string]any
+		if err := json.Unmarshal(value, &things); err != nil {
 			return nil, err
 		}
-		list["rows "+table.Table] = table.Rows
+		list[kind] = things
 	}
 	return list, nil
 }

@@ -14,8 +14,9 @@ const (
 	settleTimeout = 25 * time.Second
 	calm          = 200 * time.Millisecond
 	// The controller gathers up changes of what tenants share, and writes them a moment later.
-	restTime = 2500 * time.Millisecond
-	tenants  = "/apis/tenantry.dev/v1alpha1/tenants"
+	shortRest = 1200 * time.Millisecond
+	longRest  = 2500 * time.Millisecond
+	tenants   = "/apis/tenantry.dev/v1alpha1/tenants"
 )
 
 // A stage is something that a user does to a tenant, and what tells that it has been done.
@@ -135,7 +136,7 @@ func (w *world) wait(s *stage, t *tenant) error {
 var errEnded = errors.New("the controller has ended")
 
 // rest waits until nothing has been written for a while: what the controller does later, and not at once.
-func (w *world) rest(mark int64) error {
+func (w *world) rest(mark int64, long time.Duration) error {
 	for deadline := time.Now().Add(settleTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		entries, err := w.log(mark)
 		if err != nil {
@@ -147,7 +148,7 @@ func (w *world) rest(mark int64) error {
 				last = e.Time
 			}
 		}
-		if time.Since(last) >= restTime || !w.alive() {
+		if time.Since(last) >= long || !w.alive() {
 			return nil
 		}
 	}

@@ -87,8 +87,12 @@ var errNotFound = errors.New("not found")
 
 // request asks the API server as an administrator. A server that has just started may want to be asked again.
 func (w *world) request(method, path, contentType, body string) ([]byte, error) {
+	return w.requestAs(method, path, "application/json", contentType, body)
+}
+
+func (w *world) requestAs(method, path, accept, contentType, body string) ([]byte, error) {
 	for deadline := time.Now().Add(startTimeout); ; time.Sleep(200 * time.Millisecond) {
-		text, status, err := w.requestOnce(method, path, contentType, body)
+		text, status, err := w.requestOnce(method, path, accept, contentType, body)
 		switch {
 		case err != nil:
 			return nil, err
@@ -102,11 +106,12 @@ func (w *world) request(method, path, contentType, body string) ([]byte, error) 
 	}
 }
 
-func (w *world) requestOnce(method, path, contentType, body string) ([]byte, int, error) {
+func (w *world) requestOnce(method, path, accept, contentType, body string) ([]byte, int, error) {
 	request, err := http.NewRequest(method, w.apiURL+path, strings.NewReader(body))
 	if err != nil {
 		return nil, 0, err
 	}
+	request.Header.Set("Accept", accept)
 	request.Header.Set("Content-Type", contentType)
 	response, err := w.api.Do(request)
 	if err != nil {
