@@ -16,7 +16,7 @@
 #include "reconcilers/registry/registry.h"
 #include "reconcilers/registry/steps.h"
 
-enum { BUSY_RETRY_MS = 1000, EVENT_MAX_BYTES = 1024 };
+enum { BUSY_RETRY_MS = 1000, WORDS_MAX_BYTES = 4096 };
 
 /* ---- what the files of this folder share ---- */
 
@@ -91,7 +91,7 @@ static int forget_retained(struct reconcile *rc, const struct tenant_work *work,
 static void tell(const struct tenant_work *work, const struct scope *scope, const struct seen *seen,
                  const struct plan *plan)
 {
-    AUTO(buf) struct buf words = BUF(EVENT_MAX_BYTES * 4);
+    AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
 
     if (!database_was_complete(work)) {
         if (!seen->database.exists) {
@@ -107,7 +107,7 @@ static void tell(const struct tenant_work *work, const struct scope *scope, cons
 static int report_drift(const struct tenant_work *work, const struct scope *scope,
                         const struct plan *drift, struct err *err)
 {
-    AUTO(buf) struct buf words = BUF(EVENT_MAX_BYTES * 4);
+    AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
 
     database_plan_describe(scope, drift, &words);
     work_event(work, EVENT_WARNING, "DriftDetected", "Compare", "left as it is: %s",

@@ -21,6 +21,7 @@
 
 extern const struct embedded_file tenant_migrations[];
 extern const struct embedded_file tenant_repair[];
+extern const struct embedded_file tenant_queries[];
 
 #define SCRATCH_SCHEMA "tenantry_scratch"
 #define APP_SCHEMA "app"
@@ -218,147 +219,34 @@ static void append_migrations(struct sql *script, const char *schema, int64_t fr
 
 /* ---- observing ---- */
 
-static void append_tables(struct sql *query)
+/* Their names, separated by blanks. */
+static const char *table_names(struct arena *arena)
 {
+    const char *names = "";
     for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
-        if (i > 0) {
-            SQL(query, ", ");
-        }
-        sql_literal(query, tables[i]);
+        names = arena_printf(arena, "%s%s%s", names, i > 0 ? " " : "", tables[i]);
     }
+    return names;
 }
 
-/* The parts of the listing about tables; t is each of them. */
-static void append_table_lines(struct sql *query)
-{
-    SQL(query,
-        "SELECT 'table ' || relname, concat_ws(' ', pg_get_userbyid(relowner), relkind, "
-        "relpersistence, relrowsecurity, relforcerowsecurity) FROM t "
-        "UNION ALL SELECT format('column %s.%s', relname, attname), concat_ws(' ', "
-        "format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END, "
-        "pg_get_expr(adbin, adrelid), attidentity, attgenerated) FROM t "
-        "JOIN pg_attribute a ON attrelid = t.oid AND attnum > 0 AND NOT attisdropped "
-        "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
-        "UNION ALL SELECT format('constraint %s.%s', relname, conname), "
-        "pg_get_constraintdef(c.oid) "
-        "FROM t JOIN pg_constraint c ON conrelid = t.oid AND contype IN ('p', 'u', 'f', 'c', 'x') "
-        "UNION ALL SELECT format('index %s.%s', t.relname, x.relname), "
-        "pg_get_indexdef(x.oid) || CASE WHEN indisvalid THEN '' ELSE ' invalid' END "
-        "FROM t JOIN pg_index ON indrelid = t.oid JOIN pg_class x ON x.oid = indexrelid "
-        "WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = t.oid AND conindid = x.oid) "
-        "UNION ALL SELECT format('policy %s.%s', relname, polname), concat_ws(' ', polcmd, "
-        "polpermissive, (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(r) "
-        "END, ',' ORDER BY r) FROM unnest(polroles) r), 'using', pg_get_expr(polqual, polrelid), "
-        "'check', pg_get_expr(polwithcheck, polrelid)) FROM t JOIN pg_policy ON polrelid = t.oid ");
-}
-
-/* An access list as rows g: one a grantee. */
-#define GRANTS(acl)                                                                                \
-    "LATERAL (SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END "       \
-    "AS grantee, string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ',' "   \
-    "ORDER BY privilege_type) AS rights FROM aclexplode(" acl ") GROUP BY 1) g "
-
-/* The parts about rights: on tables, columns, the schema, and what is made later. */
-static void append_right_lines(struct sql *query)
-{
-    SQL(query,
-        "UNION ALL SELECT concat_ws(' ', 'grant table', relname, grantee), rights FROM t, " GRANTS(
-            "coalesce(relacl, acldefault('r', relowner))") "UNION ALL SELECT concat_ws(' ', 'grant "
-                                                           "column', relname || '.' || attname, "
-                                                           "grantee), "
-                                                           "rights FROM t JOIN pg_attribute ON "
-                                                           "attrelid = t.oid AND attacl IS NOT "
-                                                           "NULL, " GRANTS(
-                                                               "attacl") "UNION ALL SELECT "
-                                                                         "'schema', "
-                                                                         "pg_get_userbyid(nspowner)"
-                                                                         " FROM n "
-                                                                         "UNION ALL SELECT "
-                                                                         "concat_ws(' ', 'grant "
-                                                                         "schema', grantee), "
-                                                                         "rights FROM n, " GRANTS(
-                                                                             "coalesce(nspacl, "
-                                                                             "acldefault('n', "
-                                                                             "nspowner))") "UNION "
-                                                                                           "ALL "
-                                                                                           "SELECT "
-                                                                                           "concat_"
-                                                                                           "ws(' "
-                                                                                           "', "
-                                                                                           "'grant "
-                                                                                           "default"
-                                                                                           "', "
-                                                                                           "defaclo"
-                                                                                           "bjtype,"
-                                                                                           " "
-                                                                                           "CASE "
-                                                                                           "WHEN "
-                                                                                           "defacln"
-                                                                                           "amespac"
-                                                                                           "e = 0 "
-                                                                                           "THEN "
-                                                                                           "'everyw"
-                                                                                           "here' "
-                                                                                           "ELSE "
-                                                                                           "'here' "
-                                                                                           "END, "
-                                                                                           "grantee"
-                                                                                           "), "
-                                                                                           "rights "
-                                                                                           "FROM n "
-                                                                                           "JOIN "
-                                                                                           "pg_"
-                                                                                           "default"
-                                                                                           "_acl "
-                                                                                           "ON "
-                                                                                           "defaclr"
-                                                                                           "ole = "
-                                                                                           "nspowne"
-                                                                                           "r AND "
-                                                                                           "defacln"
-                                                                                           "amespac"
-                                                                                           "e IN "
-                                                                                           "(0, "
-                                                                                           "n.oid),"
-                                                                                           " " GRANTS(
-                                                                                               "def"
-                                                                                               "acl"
-                                                                                               "ac"
-                                                                                               "l"));
-}
-
-/* The listing of a schema: names of the tenant's roles without the tenant's part, its id as a word,
- * and no schema before a name. */
 static int list_schema(struct sql_conn *conn, const struct call *call, struct arena *arena,
                        const struct scope *scope, const char *schema, struct schema_listing *ret,
                        struct err *err)
 {
-    AUTO(sql) struct sql query = {0};
+    AUTO(sql) struct sql query;
     AUTO(sql_rows) struct sql_rows *rows = NULL;
-    const char *prefix = arena_printf(arena, "%s.", scope->database);
 
     sql_init(&query);
-    SQL(&query, "WITH n AS (SELECT oid, nspname, nspowner, nspacl FROM pg_namespace "
-                "WHERE nspname = ");
+    SQL(&query, "WITH given (place, role_prefix, tenant_id, tables) AS (SELECT ");
     sql_param(&query, schema);
-    SQL(&query,
-        "), t AS (SELECT c.oid, relname, relowner, relkind, relpersistence, relrowsecurity, "
-        "relforcerowsecurity, relacl FROM pg_class c JOIN n ON relnamespace = n.oid "
-        "WHERE relname IN (");
-    append_tables(&query);
-    SQL(&query, ")), lines (item, definition) AS (");
-    append_table_lines(&query);
-    append_right_lines(&query);
-    SQL(&query, "), p (id, roles, place) AS (SELECT ");
+    SQL(&query, "::text, ");
+    sql_param(&query, arena_printf(arena, "%s.", scope->database));
+    SQL(&query, "::text, ");
     sql_param(&query, scope->tenant_id);
     SQL(&query, "::text, ");
-    sql_param(&query, prefix);
-    SQL(&query, "::text, quote_ident(");
-    sql_param(&query, schema);
-    SQL(&query, ") || '.'), plain (item, definition) AS (SELECT replace(item, roles, ''), "
-                "replace(replace(replace(definition, id, 'TENANT'), roles, ''), place, '') "
-                "FROM lines, p) SELECT item, definition FROM plain "
-                "ORDER BY item COLLATE \"C\", definition COLLATE \"C\"");
+    sql_param(&query, table_names(arena));
+    SQL(&query, "::text),\n");
+    sql_append_file(&query, &tenant_queries[0]);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
@@ -381,9 +269,9 @@ static int observe_schemas(struct sql_conn *conn, const struct call *call, struc
     sql_init(&query);
     SQL(&query, "SELECT n.oid IS NOT NULL, pg_get_userbyid(n.nspowner), "
                 "obj_description(n.oid, 'pg_namespace'), EXISTS (SELECT FROM pg_class c "
-                "WHERE c.relnamespace = n.oid AND c.relname IN (");
-    append_tables(&query);
-    SQL(&query, ")), (SELECT pg_get_userbyid(nspowner) FROM pg_namespace "
+                "WHERE c.relnamespace = n.oid AND c.relname = ANY (string_to_array(");
+    sql_param(&query, table_names(arena));
+    SQL(&query, ", ' '))), (SELECT pg_get_userbyid(nspowner) FROM pg_namespace "
                 "WHERE nspname = '" APP_SCHEMA "') FROM (SELECT) one "
                 "LEFT JOIN pg_namespace n ON n.nspname = ");
     sql_param(&query, scope->schema);
@@ -473,16 +361,12 @@ static int repair(const struct change *change, struct err *err)
 {
     AUTO(sql) struct sql script = {0};
     const struct scope *scope = change->scope;
-    const char *names = "";
 
-    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
-        names = arena_printf(change->arena, "%s%s%s", names, i > 0 ? " " : "", tables[i]);
-    }
     sql_init(&script);
     append_setting(&script, "tenantry.schema", scope->schema);
     append_setting(&script, "tenantry.scratch", SCRATCH_SCHEMA);
     append_setting(&script, "tenantry.owner", scope->roles[ROLE_OWNER]);
-    append_setting(&script, "tenantry.tables", names);
+    append_setting(&script, "tenantry.tables", table_names(change->arena));
     append_hand_over(&script, change->conn, scope, change->seen, &change->outcome->decision);
     sql_append_file(&script, &tenant_repair[0]);
     become_owner(&script, scope);

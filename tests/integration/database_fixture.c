@@ -8,7 +8,13 @@
 #include "tests/check.h"
 #include "tests/integration/postgres.h"
 
-enum { CONNECTIONS = 8, PASSWORD_CHARACTERS = 24, CA_MAX_BYTES = 64 * 1024, NOBODYS_PORT = 1 };
+enum {
+    CONNECTIONS = 8,
+    PASSWORD_CHARACTERS = 24,
+    CA_MAX_BYTES = 64 * 1024,
+    OBJECT_MAX_BYTES = 256 * 1024,
+    NOBODYS_PORT = 1
+};
 
 static const struct quota small_quotas[] = {{"api_requests", 1000}, {"users", 5}};
 const struct tier tier_small = {
@@ -80,7 +86,7 @@ static long server_port(void)
 static void feed_server(struct fixture *fixture, long port, const char *drift)
 {
     static int generation;
-    AUTO(buf) struct buf json = BUF(4 * CA_MAX_BYTES);
+    AUTO(buf) struct buf json = BUF(OBJECT_MAX_BYTES);
     struct watch_handler handler = cache_watch_handler(fixture->services.database_servers);
 
     generation++;

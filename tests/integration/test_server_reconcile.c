@@ -45,7 +45,8 @@ static void set_port(const struct world *world, int port)
 
 static int server_port(void)
 {
-    const char *colon = strrchr(getenv("TENANTRY_SERVER_URL"), ':');
+    const char *uri = getenv("TENANTRY_SERVER_URL");
+    const char *colon = strrchr(uri ? uri : "", ':');
 
     CHECK_NOT_NULL(colon);
     return (int)strtol(colon + 1, NULL, 10);

@@ -636,7 +636,7 @@ static void deletion_leaves_no_object(void **state)
         AUTO(json)
         json_t *namespace_ =
             cluster_get(life.world->cluster, &KUBE_NAMESPACES, namespace_of(&life));
-        const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
         if (!namespace_) {
             break;
         }

@@ -129,7 +129,7 @@ static void a_mark_is_read_back(void **state)
                                       "tenantry: tenant x uid ",
                                       "tenantry: tenant  uid y",
                                       "our production database, do not drop",
-                                      " " OURS};
+                                      (" " OURS)};
     for (size_t i = 0; i < ARRAY_COUNT(odd); i++) {
         CHECK(!mark_parse(odd[i], &mark));
     }

@@ -11,7 +11,7 @@ static const struct scope scope = {
 
 static const struct schema_line lines[] = {
     {"column users.email", "character varying(255) not null"},
-    {"grant table users rw", "SELECT"},
+    {"grant on table users to rw", "SELECT"},
     {"policy users.tenant", "* t PUBLIC using true"},
 };
 static const struct schema_listing listing = {lines, ARRAY_COUNT(lines)};
@@ -115,7 +115,7 @@ static void differences_are_found_and_told(void **state)
     static const struct schema_line actual_lines[] = {
         {"column users.email", "text"},
         {"column users.theme", "text"},
-        {"grant table users PUBLIC", "SELECT"},
+        {"grant on table users to PUBLIC", "SELECT"},
         {"index users.by_name", "CREATE INDEX ..."},
         {"policy users.more", "* t PUBLIC using true"},
         {"policy users.tenant", "* t PUBLIC using true"},
@@ -128,8 +128,8 @@ static void differences_are_found_and_told(void **state)
     size_t count = schema_diff(&listing, &actual, differences);
     schema_describe(differences, count, &words);
     CHECK_TEXT(buf_text(&words),
-               "column users.email differs; grant table users PUBLIC is too much; grant table "
-               "users rw is missing; policy users.more is too much");
+               "column users.email differs; grant on table users to PUBLIC is too much; grant on "
+               "table users to rw is missing; policy users.more is too much");
     const struct schema_listing none = {0};
     CHECK_INT(schema_diff(&listing, &none, differences), 3);
     CHECK_INT(schema_diff(&none, &listing, differences), 2); /* a column more is allowed */

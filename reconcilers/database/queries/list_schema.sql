@@ -1,0 +1,58 @@
+-- Everything about a schema that the controller made, as rows (item, definition) in words that are the same for every tenant:
+-- without the tenant's part of its roles' names, without its id, and without the schema before a name.
+-- Stands behind: WITH given (place, role_prefix, tenant_id, tables) AS (...),
+n AS (
+    SELECT n.oid, nspowner, nspacl FROM pg_namespace n, given WHERE nspname = place
+), t AS (
+    SELECT c.oid, relname, relowner, relkind, relpersistence, relrowsecurity, relforcerowsecurity, relacl
+      FROM pg_class c JOIN n ON relnamespace = n.oid, given
+     WHERE relname = ANY (string_to_array(tables, ' '))
+), lists (item, list) AS (
+    SELECT 'table ' || relname, coalesce(relacl, acldefault('r', relowner)) FROM t
+    UNION ALL
+    SELECT format('column %s.%s', relname, attname), attacl FROM t JOIN pg_attribute ON attrelid = t.oid
+    UNION ALL
+    SELECT 'schema', coalesce(nspacl, acldefault('n', nspowner)) FROM n
+    UNION ALL
+    SELECT concat_ws(' ', 'default', defaclobjtype, CASE WHEN defaclnamespace = 0 THEN 'everywhere' ELSE 'here' END), defaclacl
+      FROM n JOIN pg_default_acl ON defaclrole = nspowner AND defaclnamespace IN (0, n.oid)
+), rights (item, grantee, rights) AS (
+    SELECT item, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END,
+           string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ',' ORDER BY privilege_type)
+      FROM lists CROSS JOIN LATERAL aclexplode(list)
+     GROUP BY 1, 2
+), lines (item, definition) AS (
+    SELECT 'schema', pg_get_userbyid(nspowner)::text FROM n
+    UNION ALL
+    SELECT 'table ' || relname,
+           concat_ws(' ', pg_get_userbyid(relowner), relkind, relpersistence, relrowsecurity, relforcerowsecurity)
+      FROM t
+    UNION ALL
+    SELECT format('column %s.%s', relname, attname),
+           concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END,
+                     pg_get_expr(adbin, adrelid), attidentity, attgenerated)
+      FROM t
+      JOIN pg_attribute ON attrelid = t.oid AND attnum > 0 AND NOT attisdropped
+      LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    UNION ALL
+    SELECT format('constraint %s.%s', relname, conname), pg_get_constraintdef(c.oid)
+      FROM t JOIN pg_constraint c ON conrelid = t.oid AND contype IN ('p', 'u', 'f', 'c', 'x')
+    UNION ALL
+    SELECT format('index %s.%s', t.relname, x.relname), pg_get_indexdef(x.oid) || CASE WHEN indisvalid THEN '' ELSE ' invalid' END
+      FROM t JOIN pg_index ON indrelid = t.oid JOIN pg_class x ON x.oid = indexrelid
+     WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = t.oid AND conindid = x.oid)
+    UNION ALL
+    SELECT format('policy %s.%s', relname, polname),
+           concat_ws(' ', polcmd, polpermissive,
+                     (SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(r) END, ',' ORDER BY r)
+                        FROM unnest(polroles) r),
+                     'using', pg_get_expr(polqual, polrelid), 'check', pg_get_expr(polwithcheck, polrelid))
+      FROM t JOIN pg_policy ON polrelid = t.oid
+    UNION ALL
+    SELECT format('grant on %s to %s', item, grantee), rights FROM rights
+), plain (item, definition) AS (
+    SELECT replace(item, role_prefix, ''),
+           replace(replace(replace(definition, tenant_id, 'TENANT'), role_prefix, ''), quote_ident(place) || '.', '')
+      FROM lines, given
+)
+SELECT item, definition FROM plain ORDER BY item COLLATE "C", definition COLLATE "C"
