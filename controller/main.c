@@ -104,7 +104,8 @@ static struct controller *make_controller(struct program *program, const char *n
         .name = name,
         .workers = workers,
         .reconcile = reconcile,
-        /* What fails is looked at no less often than what stands: somebody may have put it right. */
+        /* What fails is looked at no less often than what stands: somebody may have put it right.
+         */
         .backoff_max_ms = program->options.drift_period_ms,
         .environment = environment,
     };

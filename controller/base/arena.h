@@ -25,8 +25,8 @@ static inline void auto_release_arena(struct arena *arena)
     arena_release(arena);
 }
 
-/* Take over everything that `child` allocated: it then lives as long as this arena, and the child is
- * empty. For pieces of work done in other threads. */
+/* Take over everything that `child` allocated: it then lives as long as this arena, and the child
+ * is empty. For pieces of work done in other threads. */
 void arena_absorb(struct arena *arena, struct arena *child);
 
 /* Aligned for any type, zeroed. 0 bytes give a valid pointer. Aborts when out of memory. */

@@ -86,8 +86,8 @@ static int let_go(struct reconcile *rc, struct tenant_work *work, struct err *er
                             NAME_FINALIZER, err);
 }
 
-/* What is to be undone is what the registry says this UID owns: where nothing was ever registered, the steps
- * find nothing to undo. */
+/* What is to be undone is what the registry says this UID owns: where nothing was ever registered,
+ * the steps find nothing to undo. */
 static int prepare(struct reconcile *rc, struct tenant_work *work, struct tenant *tenant,
                    bool *ret_gone, struct err *err)
 {
