@@ -8,9 +8,16 @@
 #include "reconcilers/registry/steps.h"
 
 /* Statements of a superuser about tenant "drift". */
+enum place {
+    OUTSIDE, /* in the maintenance database */
+    /* There too. What a superuser granted, only a superuser can revoke since PostgreSQL 16; until
+     * then CREATEROLE could. */
+    SUPERUSERS_GRANT,
+    INSIDE, /* in the tenant's database */
+};
 struct drift {
     const char *what;
-    bool inside; /* run in the tenant's database, else in the maintenance database */
+    enum place place;
     const char *harm;
     const char *probe; /* 0 = as it should be; run in the same place */
 };
@@ -35,147 +42,154 @@ struct drift {
     "SELECT count(*) FROM pg_database WHERE datname = 'tenant_drift' AND " condition
 
 static const struct drift drifts[] = {
-    {"PUBLIC may connect", false, "GRANT CONNECT ON DATABASE tenant_drift TO PUBLIC",
+    {"PUBLIC may connect", OUTSIDE, "GRANT CONNECT ON DATABASE tenant_drift TO PUBLIC",
      HAS_ACL("0", "CONNECT")},
-    {"a stranger may connect", false, "GRANT CONNECT ON DATABASE tenant_drift TO drift_stranger",
+    {"a stranger may connect", OUTSIDE, "GRANT CONNECT ON DATABASE tenant_drift TO drift_stranger",
      HAS_ACL("'drift_stranger'::regrole", "CONNECT")},
-    {"rw may create schemas", false, "GRANT CREATE ON DATABASE tenant_drift TO " RW,
+    {"rw may create schemas", OUTSIDE, "GRANT CREATE ON DATABASE tenant_drift TO " RW,
      HAS_ACL("'" RW "'::regrole", "CREATE")},
-    {"rw may pass CONNECT on", false,
+    {"rw may pass CONNECT on", OUTSIDE,
      "GRANT CONNECT ON DATABASE tenant_drift TO " RW " WITH GRANT OPTION",
      "SELECT count(*) FROM pg_database, aclexplode(datacl) WHERE datname = 'tenant_drift' AND "
      "is_grantable"},
-    {"rw may not connect", false, "REVOKE CONNECT ON DATABASE tenant_drift FROM " RW,
+    {"rw may not connect", OUTSIDE, "REVOKE CONNECT ON DATABASE tenant_drift FROM " RW,
      LACKS_ACL("'" RW "'::regrole", "CONNECT")},
-    {"the gateway may not connect", false,
+    {"the gateway may not connect", OUTSIDE,
      "REVOKE CONNECT ON DATABASE tenant_drift FROM tenantry_gateway",
      LACKS_ACL("'tenantry_gateway'::regrole", "CONNECT")},
-    {"a group role logs in", false, "ALTER ROLE " RW " LOGIN",
+    {"a group role logs in", OUTSIDE, "ALTER ROLE " RW " LOGIN",
      ROLE_HAS("rolcanlogin AND rolname LIKE '%.rw'")},
-    {"roles with rights", false,
+    {"roles with rights", OUTSIDE,
      "ALTER ROLE " OWNER " CREATEDB CREATEROLE; ALTER ROLE " LOGIN " CREATEDB",
      ROLE_HAS("(rolcreatedb OR rolcreaterole)")},
-    {"a role that does not inherit", false, "ALTER ROLE " APP " NOINHERIT",
+    {"a role that does not inherit", OUTSIDE, "ALTER ROLE " APP " NOINHERIT",
      ROLE_HAS("NOT rolinherit")},
-    {"a login that expired", false, "ALTER ROLE " LOGIN " VALID UNTIL '2001-01-01'",
+    {"a login that expired", OUTSIDE, "ALTER ROLE " LOGIN " VALID UNTIL '2001-01-01'",
      ROLE_HAS("rolvaliduntil < now()")},
-    {"the login is a member of owner", false, "GRANT " OWNER " TO " LOGIN, IS_MEMBER(OWNER, LOGIN)},
-    {"the login reaches owner by another role", false,
+    {"the login is a member of owner", SUPERUSERS_GRANT, "GRANT " OWNER " TO " LOGIN,
+     IS_MEMBER(OWNER, LOGIN)},
+    {"the login is a member of owner, by the controller's own grant", OUTSIDE,
+     "SET ROLE " FIXTURE_CONTROLLER "; GRANT " OWNER " TO " LOGIN "; RESET ROLE",
+     IS_MEMBER(OWNER, LOGIN)},
+    {"the login reaches owner by another role", SUPERUSERS_GRANT,
      "GRANT " OWNER " TO drift_stranger; GRANT drift_stranger TO " LOGIN,
      "SELECT pg_has_role('tenant_drift.a', 'tenant_drift.owner', 'MEMBER')::int"},
-    {"the login reads everything", false, "GRANT pg_read_all_data TO " APP,
+    {"the login reads everything", SUPERUSERS_GRANT, "GRANT pg_read_all_data TO " APP,
      IS_MEMBER("pg_read_all_data", APP)},
-    {"app is no member of rw", false, "REVOKE " RW " FROM " APP,
+    {"app is no member of rw", OUTSIDE,
+     "SET ROLE " FIXTURE_CONTROLLER "; REVOKE " RW " FROM " APP "; RESET ROLE",
      "SELECT 1 - (" IS_MEMBER(RW, APP) ")"},
-    {"app may pass rw on", false, "GRANT " RW " TO " APP " WITH ADMIN OPTION",
+    {"app may pass rw on", SUPERUSERS_GRANT, "GRANT " RW " TO " APP " WITH ADMIN OPTION",
      "SELECT count(*) FROM pg_auth_members WHERE admin_option AND member = '" APP "'::regrole"},
-    {"the controller is no member of owner", false, "REVOKE " OWNER " FROM " FIXTURE_CONTROLLER,
-     "SELECT 1 - (" IS_MEMBER(OWNER, FIXTURE_CONTROLLER) ")"},
-    {"the database lost its mark", false, "COMMENT ON DATABASE tenant_drift IS NULL",
+    {"the controller is no member of owner", OUTSIDE,
+     "SET ROLE " FIXTURE_CONTROLLER "; REVOKE " OWNER " FROM " FIXTURE_CONTROLLER "; RESET ROLE",
+     "SELECT (NOT pg_has_role('" FIXTURE_CONTROLLER "', 'tenant_drift.owner', 'USAGE'))::int"},
+    {"the database lost its mark", OUTSIDE, "COMMENT ON DATABASE tenant_drift IS NULL",
      OF_DATABASE("shobj_description(oid, 'pg_database') IS NULL")},
-    {"the owner role lost its mark", false, "COMMENT ON ROLE " OWNER " IS NULL",
+    {"the owner role lost its mark", OUTSIDE, "COMMENT ON ROLE " OWNER " IS NULL",
      ROLE_HAS("shobj_description(oid, 'pg_authid') IS NULL")},
-    {"a group role lost its mark", false, "COMMENT ON ROLE " RO " IS NULL",
+    {"a group role lost its mark", OUTSIDE, "COMMENT ON ROLE " RO " IS NULL",
      ROLE_HAS("shobj_description(oid, 'pg_authid') IS NULL")},
-    {"the database has a limit", false, "ALTER DATABASE tenant_drift CONNECTION LIMIT 3",
+    {"the database has a limit", OUTSIDE, "ALTER DATABASE tenant_drift CONNECTION LIMIT 3",
      OF_DATABASE("datconnlimit <> -1")},
-    {"the database is closed", false, "ALTER DATABASE tenant_drift ALLOW_CONNECTIONS false",
+    {"the database is closed", OUTSIDE, "ALTER DATABASE tenant_drift ALLOW_CONNECTIONS false",
      OF_DATABASE("NOT datallowconn")},
-    {"the database has another owner", false, "ALTER DATABASE tenant_drift OWNER TO drift_stranger",
+    {"the database has another owner", OUTSIDE,
+     "ALTER DATABASE tenant_drift OWNER TO drift_stranger",
      OF_DATABASE("pg_get_userbyid(datdba) <> 'tenant_drift.owner'")},
-    {"a role is gone", true, "DROP OWNED BY " RO "; DROP ROLE " RO,
+    {"a role is gone", INSIDE, "DROP OWNED BY " RO "; DROP ROLE " RO,
      "SELECT 1 - count(*) FROM pg_roles WHERE rolname = 'tenant_drift.ro'"},
-    {"a drop was interrupted", false,
+    {"a drop was interrupted", OUTSIDE,
      "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'tenant_drift'",
      OF_DATABASE("datconnlimit = -2")},
-    {"the database is gone", false, "DROP DATABASE tenant_drift WITH (FORCE)",
+    {"the database is gone", OUTSIDE, "DROP DATABASE tenant_drift WITH (FORCE)",
      "SELECT 1 - count(*) FROM pg_database WHERE datname = 'tenant_drift'"},
 
-    {"a table is gone", true, "DROP TABLE users CASCADE",
+    {"a table is gone", INSIDE, "DROP TABLE users CASCADE",
      "SELECT (to_regclass('users') IS NULL OR NOT EXISTS (SELECT FROM pg_constraint WHERE conname "
      "= 'applications_user_id_fkey'))::int"},
-    {"all tables are gone", true, "DROP TABLE users, applications, deployments, api_keys CASCADE",
+    {"all tables are gone", INSIDE, "DROP TABLE users, applications, deployments, api_keys CASCADE",
      "SELECT 4 - count(*) FROM pg_policy"},
-    {"the schema is gone", true, "DROP SCHEMA public CASCADE",
+    {"the schema is gone", INSIDE, "DROP SCHEMA public CASCADE",
      "SELECT (to_regnamespace('public') IS NULL)::int"},
-    {"row-level security is off", true, "ALTER TABLE users DISABLE ROW LEVEL SECURITY",
+    {"row-level security is off", INSIDE, "ALTER TABLE users DISABLE ROW LEVEL SECURITY",
      "SELECT count(*) FROM pg_class WHERE relname = 'users' AND NOT relrowsecurity"},
-    {"row-level security is not forced", true, "ALTER TABLE api_keys NO FORCE ROW LEVEL SECURITY",
+    {"row-level security is not forced", INSIDE, "ALTER TABLE api_keys NO FORCE ROW LEVEL SECURITY",
      "SELECT count(*) FROM pg_class WHERE relname = 'api_keys' AND NOT relforcerowsecurity"},
-    {"a policy is gone", true, "DROP POLICY tenant ON deployments",
+    {"a policy is gone", INSIDE, "DROP POLICY tenant ON deployments",
      "SELECT 4 - count(*) FROM pg_policy"},
-    {"a policy more", true, "CREATE POLICY all_of_it ON users USING (true)",
+    {"a policy more", INSIDE, "CREATE POLICY all_of_it ON users USING (true)",
      "SELECT count(*) - 4 FROM pg_policy"},
-    {"a policy lets all through", true, "ALTER POLICY tenant ON users USING (true)",
+    {"a policy lets all through", INSIDE, "ALTER POLICY tenant ON users USING (true)",
      "SELECT count(*) FROM pg_policy WHERE pg_get_expr(polqual, polrelid) = 'true'"},
-    {"a policy for one role", true, "ALTER POLICY tenant ON users TO " RW,
+    {"a policy for one role", INSIDE, "ALTER POLICY tenant ON users TO " RW,
      "SELECT count(*) FROM pg_policy WHERE polroles <> '{0}'"},
-    {"PUBLIC reads a table", true, "GRANT SELECT ON users TO PUBLIC",
+    {"PUBLIC reads a table", INSIDE, "GRANT SELECT ON users TO PUBLIC",
      "SELECT count(*) FROM pg_class, aclexplode(relacl) WHERE relname = 'users' AND grantee = 0"},
-    {"PUBLIC reads a column", true, "GRANT SELECT (email) ON users TO PUBLIC",
+    {"PUBLIC reads a column", INSIDE, "GRANT SELECT (email) ON users TO PUBLIC",
      "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attacl IS NOT NULL"},
-    {"rw may truncate", true, "GRANT TRUNCATE ON users TO " RW,
+    {"rw may truncate", INSIDE, "GRANT TRUNCATE ON users TO " RW,
      "SELECT has_table_privilege('tenant_drift.rw', 'users', 'TRUNCATE')::int"},
-    {"rw may not insert", true, "REVOKE INSERT ON users FROM " RW,
+    {"rw may not insert", INSIDE, "REVOKE INSERT ON users FROM " RW,
      "SELECT (NOT has_table_privilege('tenant_drift.rw', 'users', 'INSERT'))::int"},
-    {"the owner may not read", true, "REVOKE ALL ON users FROM " OWNER,
+    {"the owner may not read", INSIDE, "REVOKE ALL ON users FROM " OWNER,
      "SELECT (NOT has_table_privilege('tenant_drift.owner', 'users', 'SELECT'))::int"},
-    {"a table has another owner", true, "ALTER TABLE users OWNER TO drift_stranger",
+    {"a table has another owner", INSIDE, "ALTER TABLE users OWNER TO drift_stranger",
      "SELECT count(*) FROM pg_class WHERE relname = 'users' AND pg_get_userbyid(relowner) <> "
      "'tenant_drift.owner'"},
-    {"a column is gone", true, "ALTER TABLE applications DROP COLUMN description",
+    {"a column is gone", INSIDE, "ALTER TABLE applications DROP COLUMN description",
      "SELECT 1 - count(*) FROM pg_attribute WHERE attrelid = 'applications'::regclass AND attname "
      "= 'description' AND NOT attisdropped"},
-    {"a primary key's column is gone", true, "ALTER TABLE deployments DROP COLUMN id",
+    {"a primary key's column is gone", INSIDE, "ALTER TABLE deployments DROP COLUMN id",
      "SELECT 1 - count(*) FROM pg_constraint WHERE conname = 'deployments_pkey'"},
-    {"a column has another type", true, "ALTER TABLE users ALTER COLUMN full_name TYPE text",
+    {"a column has another type", INSIDE, "ALTER TABLE users ALTER COLUMN full_name TYPE text",
      "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = "
      "'full_name' AND atttypid = 'text'::regtype"},
-    {"a default is gone", true, "ALTER TABLE users ALTER COLUMN tenant_id DROP DEFAULT",
+    {"a default is gone", INSIDE, "ALTER TABLE users ALTER COLUMN tenant_id DROP DEFAULT",
      "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = "
      "'tenant_id' AND NOT atthasdef"},
-    {"a default is another's", true,
+    {"a default is another's", INSIDE,
      "ALTER TABLE users ALTER COLUMN tenant_id SET DEFAULT '00000000-0000-0000-0000-000000000000'",
      "SELECT count(*) FROM pg_attrdef WHERE pg_get_expr(adbin, adrelid) LIKE '%00000000-0000%'"},
-    {"a column may be null", true, "ALTER TABLE users ALTER COLUMN email DROP NOT NULL",
+    {"a column may be null", INSIDE, "ALTER TABLE users ALTER COLUMN email DROP NOT NULL",
      "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname = 'email' "
      "AND NOT attnotnull"},
-    {"a unique constraint is gone", true,
+    {"a unique constraint is gone", INSIDE,
      "ALTER TABLE api_keys DROP CONSTRAINT api_keys_key_hash_key",
      "SELECT 1 - count(*) FROM pg_constraint WHERE conname = 'api_keys_key_hash_key'"},
-    {"a reference does not cascade", true,
+    {"a reference does not cascade", INSIDE,
      "ALTER TABLE applications DROP CONSTRAINT applications_user_id_fkey, ADD CONSTRAINT "
      "applications_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (id)",
      "SELECT count(*) FROM pg_constraint WHERE conname = 'applications_user_id_fkey' AND "
      "confdeltype <> 'c'"},
-    {"an index is gone", true, "DROP INDEX applications_user_id_idx",
+    {"an index is gone", INSIDE, "DROP INDEX applications_user_id_idx",
      "SELECT (to_regclass('applications_user_id_idx') IS NULL)::int"},
-    {"an index is another", true,
+    {"an index is another", INSIDE,
      "DROP INDEX applications_user_id_idx; CREATE INDEX applications_user_id_idx ON applications "
      "(name)",
      "SELECT count(*) FROM pg_indexes WHERE indexname = 'applications_user_id_idx' AND indexdef "
      "LIKE '%(name)'"},
-    {"everybody may create in the schema", true, "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    {"everybody may create in the schema", INSIDE, "GRANT CREATE ON SCHEMA public TO PUBLIC",
      "SELECT has_schema_privilege('tenant_drift.rw', 'public', 'CREATE')::int"},
-    {"rw may not use the schema", true, "REVOKE USAGE ON SCHEMA public FROM " RW,
+    {"rw may not use the schema", INSIDE, "REVOKE USAGE ON SCHEMA public FROM " RW,
      "SELECT (NOT has_schema_privilege('tenant_drift.rw', 'public', 'USAGE'))::int"},
-    {"the schema has another owner", true, "ALTER SCHEMA public OWNER TO " FIXTURE_CONTROLLER,
+    {"the schema has another owner", INSIDE, "ALTER SCHEMA public OWNER TO " FIXTURE_CONTROLLER,
      "SELECT count(*) FROM pg_namespace WHERE nspname = 'public' AND pg_get_userbyid(nspowner) <> "
      "'tenant_drift.owner'"},
-    {"schema app is gone", true, "DROP SCHEMA app CASCADE",
+    {"schema app is gone", INSIDE, "DROP SCHEMA app CASCADE",
      "SELECT (to_regnamespace('app') IS NULL)::int"},
-    {"schema app is another's", true, "ALTER SCHEMA app OWNER TO " FIXTURE_CONTROLLER,
+    {"schema app is another's", INSIDE, "ALTER SCHEMA app OWNER TO " FIXTURE_CONTROLLER,
      "SELECT count(*) FROM pg_namespace WHERE nspname = 'app' AND pg_get_userbyid(nspowner) <> "
      "'tenant_drift.app'"},
-    {"the schema lost its mark", true, "COMMENT ON SCHEMA public IS NULL",
+    {"the schema lost its mark", INSIDE, "COMMENT ON SCHEMA public IS NULL",
      "SELECT count(*) FROM pg_namespace WHERE nspname = 'public' AND obj_description(oid, "
      "'pg_namespace') IS NULL"},
-    {"tables to come are PUBLIC's", true,
+    {"tables to come are PUBLIC's", INSIDE,
      "ALTER DEFAULT PRIVILEGES FOR ROLE " OWNER
      " IN SCHEMA public GRANT SELECT ON TABLES TO PUBLIC",
      "SELECT count(*) FROM pg_default_acl, aclexplode(defaclacl) WHERE defaclobjtype = 'r' AND "
      "grantee = 0"},
-    {"tables to come are not ro's", true,
+    {"tables to come are not ro's", INSIDE,
      "ALTER DEFAULT PRIVILEGES FOR ROLE " OWNER
      " IN SCHEMA public REVOKE SELECT ON TABLES FROM " RO,
      "SELECT 1 - count(*) FROM pg_default_acl, aclexplode(defaclacl) WHERE defaclobjtype = 'r' "
@@ -184,7 +198,7 @@ static const struct drift drifts[] = {
 
 static int64_t probe(const struct drift *drift)
 {
-    if (!drift->inside) {
+    if (drift->place != INSIDE) {
         return postgres_int(NULL, "%s", drift->probe);
     }
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("dbname=tenant_drift");
@@ -194,7 +208,7 @@ static int64_t probe(const struct drift *drift)
 
 static void do_harm(const struct drift *drift)
 {
-    if (!drift->inside) {
+    if (drift->place != INSIDE) {
         postgres_run(NULL, "%s", drift->harm);
         return;
     }
@@ -216,12 +230,18 @@ static void every_change_is_put_right(void **state)
     const struct tenant tenant = fixture_tenant("drift", "uid-drift");
     AUTO(run) struct run first;
 
-    postgres_run(NULL, "DROP ROLE IF EXISTS drift_stranger; CREATE ROLE drift_stranger");
+    bool modern = postgres_int(NULL, "SELECT current_setting('server_version_num')") >= POSTGRES_16;
+
+    postgres_run(NULL, "DROP ROLE IF EXISTS drift_stranger; SET ROLE " FIXTURE_CONTROLLER
+                       "; CREATE ROLE drift_stranger; RESET ROLE");
     run_provision(&first, *state, &tenant);
     run_make_login(&first, *state, "a-password-of-some-length");
     AUTO(free) char *mark = schema_comment("tenant_drift");
     for (size_t i = 0; i < ARRAY_COUNT(drifts); i++) {
         const struct drift *drift = &drifts[i];
+        if (drift->place == SUPERUSERS_GRANT && modern) {
+            continue;
+        }
         AUTO(run) struct run run;
         AUTO(run) struct run quiet;
         print_message("    %s\n", drift->what);
