@@ -4,7 +4,10 @@
 #include "tests/integration/database_fixture.h"
 #include "tests/integration/postgres.h"
 
-#include "reconcilers/database/schema_internal.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "controller/base/clock.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/registry/steps.h"
 
@@ -69,11 +72,113 @@ static void a_second_run_writes_nothing(void **state)
     CHECK_TEXT(first.work.tenant_id, second.work.tenant_id);
 }
 
+/* ---- servers ---- */
+
+enum { THREADS = 6, ROUNDS = 30, FLIPS = 20, PATIENCE_MS = 20 * 1000 };
+
+struct borrower {
+    struct fixture *fixture;
+    atomic_int failures;
+};
+
+static void *borrow_again_and_again(void *context)
+{
+    struct borrower *borrower = context;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        AUTO(arena) struct arena arena;
+        AUTO(server_loan) struct server_loan loan = {0};
+        struct reconcile rc = {.arena = &arena, .key = "borrower"};
+        struct err err = {0};
+        AUTO(sql) struct sql query;
+        arena_init(&arena, 0);
+        sql_init(&query);
+        SQL(&query, "SELECT 1");
+        if (servers_borrow(borrower->fixture->services.servers, &rc, "primary",
+                           i % 3 == 0 ? "registry_of_database_test" : NULL, &loan, &err) ||
+            sql_query(loan.conn, &rc.call, &query, NULL, &err)) {
+            atomic_fetch_add(&borrower->failures, 1);
+        }
+    }
+    return NULL;
+}
+
+/* Each change of the object makes a new pool and guard, and the old ones go with their last loan.
+ */
+static void a_server_may_change_while_it_is_used(void **state)
+{
+    struct borrower borrower = {.fixture = *state};
+    pthread_t threads[THREADS];
+
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_INT(pthread_create(&threads[i], NULL, borrow_again_and_again, &borrower), 0);
+    }
+    for (int i = 0; i < FLIPS; i++) {
+        fixture_set_drift(*state, i % 2 == 0 ? "Warn" : "Heal");
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    CHECK_INT(atomic_load(&borrower.failures), 0);
+    postgres_wait("SELECT (count(*) <= 8)::int FROM pg_stat_activity WHERE usename = '%s' AND "
+                  "datname = 'postgres'",
+                  FIXTURE_CONTROLLER);
+}
+
+/* The administrator changes the role's password, then the Secret. */
+static void a_changed_password_is_fetched_again(void **state)
+{
+    struct fixture *fixture = *state;
+    AUTO(secret) struct secret verifier = {0};
+    AUTO(sql) struct sql query;
+    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("");
+    struct call call = {0};
+    struct err err = {0};
+    int64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
+    int result = -1;
+
+    secret_generate(&fixture->password, 24);
+    CHECK_OK(sql_scram_verifier(conn, &fixture->password, &verifier, &err), &err);
+    sql_init(&query);
+    SQL(&query, "ALTER ROLE " FIXTURE_CONTROLLER " PASSWORD ");
+    sql_literal_secret(&query, &verifier);
+    CHECK_OK(sql_exec(conn, &call, &query, NULL, &err), &err);
+    while (result && clock_monotonic_ms() < end_ms) {
+        AUTO(arena) struct arena arena;
+        AUTO(server_loan) struct server_loan loan = {0};
+        struct reconcile rc = {.arena = &arena, .key = "login"};
+        arena_init(&arena, 0);
+        result = servers_borrow(fixture->services.servers, &rc, "primary",
+                                "registry_of_database_test", &loan, &err);
+        if (result) { /* what was read a second ago is not read again at once */
+            CHECK_TEXT(err.reason, "DatabaseCredentials");
+        }
+    }
+    CHECK_OK(result, &err);
+}
+
+static void an_unknown_server_is_named(void **state)
+{
+    const struct fixture *fixture = *state;
+    AUTO(arena) struct arena arena;
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile rc = {.arena = &arena, .key = "nobody"};
+    struct err err = {0};
+
+    arena_init(&arena, 0);
+    CHECK_FAILS(servers_borrow(fixture->services.servers, &rc, "nowhere", NULL, &loan, &err), &err,
+                ERR_RETRY, "ServerNotFound");
+    CHECK_NOT_NULL(strstr(err.message, "\"nowhere\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_of_the_contract_stands),
         cmocka_unit_test(a_second_run_writes_nothing),
+        cmocka_unit_test(a_server_may_change_while_it_is_used),
+        cmocka_unit_test(an_unknown_server_is_named),
+        cmocka_unit_test(a_changed_password_is_fetched_again),
     };
     return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }
