@@ -30,6 +30,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/log.h"
 #include "controller/base/thread.h"
+#include "controller/kube/credentials.h"
 #include "controller/runtime/manager_internal.h"
 #include "controller/runtime/process_metrics.h"
 
@@ -73,10 +74,14 @@ static int make_clients(struct manager *manager, struct err *err)
         {"watch", &manager->watch_client},
         {"lease", &manager->lease_client},
     };
+    if (kube_credentials_new(manager->config.kube, &manager->credentials, err) < 0) {
+        return -1;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(wanted); i++) {
         const struct kube_client_config config = {
             .name = wanted[i].name,
             .disable_http2 = manager->config.disable_http2,
+            .credentials = manager->credentials,
         };
         if (kube_client_new(manager->config.kube, &config, wanted[i].client, err) < 0) {
             return -1;
@@ -141,6 +146,7 @@ void manager_free(struct manager *manager)
     kube_client_free(manager->lease_client);
     kube_client_free(manager->watch_client);
     kube_client_free(manager->api);
+    kube_credentials_free(manager->credentials);
     cancel_free(manager->lease_stop);
     cancel_free(manager->watch_stop);
     cancel_free(manager->prepare_stop);

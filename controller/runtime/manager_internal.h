@@ -27,6 +27,7 @@ struct manager {
     struct manager_config config;
     char *name;
     char *namespace_;
+    struct kube_credentials *credentials; /* shared by the three clients */
     struct kube_client *api;
     struct kube_client *watch_client;
     struct kube_client *lease_client;

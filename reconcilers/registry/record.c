@@ -161,7 +161,8 @@ static int create(struct reconcile *rc, struct tenant_work *work, struct sql_con
                        "there is no TenantTier \"%s\", and without it the tenant cannot be made",
                        work->tenant->tier);
     }
-    if (check_isolation(work, err) || sql_begin(conn, &rc->call, err)) {
+    if (name_check_subdomain(work->tenant->subdomain, err) || check_isolation(work, err) ||
+        sql_begin(conn, &rc->call, err)) {
         return -1;
     }
     if (insert_record(rc, work, conn, wanted, &id, err) || sql_commit(conn, &rc->call, err)) {

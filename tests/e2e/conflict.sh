@@ -81,7 +81,7 @@ within 60 "without it the tenant goes on" ready fns
 # A Secret in the operator's namespace.
 kubectl create secret generic -n tenantry-system fsec-owner --from-literal=precious=42 >/dev/null
 tenant fsec '.spec.deletionPolicy = "Delete"'
-need within 30 "somebody's Secret of the owner's Secret's name" is fsec Ready False
+need within 30 "somebody's Secret of the owner's Secret's name" is fsec Ready False NameConflict
 matches "is named" 'fsec-owner' "$(message fsec)"
 check "it was left alone" '{"precious":"NDI="}' "$(kubectl get secret -n tenantry-system fsec-owner -o json | jq -c .data)"
 holds "the tenant is deleted" remove fsec

@@ -85,8 +85,8 @@ tell()
 {
     case $1 in
         ready | is) last_words of "$2" '[.metadata.generation, .metadata.deletionTimestamp, .status.observedGeneration], (.status.conditions[]? | [.type, .status, .reason, .message]) | @tsv' ;;
-        gone) last_words kubectl get tenants -o json | jq -r '.items[] | select(.metadata.deletionTimestamp) | .metadata.name as $name | .status.conditions[]?
-            | select(.type == "Ready") | [$name, .reason, .message] | @tsv' ;;
+        gone) kubectl get tenants -o json 2>/dev/null | jq -r '.items[] | select(.metadata.deletionTimestamp) | .metadata.name as $name | .status.conditions[]?
+            | select(.type == "Ready") | [$name, .reason, .message] | @tsv' || true ;;
     esac
 }
 

@@ -31,7 +31,7 @@ func TestPointsAreOfEveryWriteOnce(t *testing.T) {
 		{{N: 1, Kind: "kube", Write: true, What: "POST /a-2"}, {N: 2, Kind: "sql", Write: true, What: "x: UPDATE t"}},
 	}
 	var got []string
-	for _, p := range pointsOf(runs, tenants) {
+	for _, p := range pointsOf(runs, tenants, []string{before, after}) {
 		sure := "?"
 		if p.sure {
 			sure = "!"
@@ -45,18 +45,18 @@ func TestPointsAreOfEveryWriteOnce(t *testing.T) {
 }
 
 func TestSpreadTakesBothSides(t *testing.T) {
-	points := pointsOf([][]entry{writesOf(20)}, []*tenant{{name: "x-1"}})
-	sample := spread(points, 6)
-	before := 0
+	points := pointsOf([][]entry{writesOf(20)}, []*tenant{{name: "x-1"}}, []string{before, after})
+	sample := spread(points, 6, 2)
+	firsts := 0
 	for _, p := range sample {
-		if p.when == "before" {
-			before++
+		if p.when == before {
+			firsts++
 		}
 	}
-	if len(sample) != 6 || before != 3 || sample[0].order != 1 || sample[5].order < 15 {
+	if len(sample) != 6 || firsts != 3 || sample[0].order != 1 || sample[5].order < 15 {
 		t.Errorf("%v", sample)
 	}
-	if len(spread(points, 100)) != 40 {
+	if len(spread(points, 100, 2)) != 40 {
 		t.Error("more than all")
 	}
 }

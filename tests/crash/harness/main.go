@@ -38,6 +38,7 @@ type harness struct {
 
 	passed, failed int
 	verbose        bool
+	sides          []string
 	traced         time.Time
 	missed         []string
 }
@@ -58,9 +59,14 @@ func main() {
 	smoke := flag.Bool("smoke", false, "a spread sample of the points instead of all")
 	only := flag.String("only", "", "pattern: only points whose line, as printed, matches")
 	list := flag.Bool("list", false, "record the undisturbed runs, print the points, and stop")
+	losing := flag.Bool("lose", false, "do not kill, but lose the answer to each write")
 	verbose := flag.Bool("verbose", false, "say what takes how long, and what is not yet as it should be")
 	flag.Parse()
-	failed, err := start(*run, *binary, *only, *smoke, *list, *verbose)
+	sides := []string{before, after}
+	if *losing {
+		sides = []string{lost}
+	}
+	failed, err := start(*run, *binary, *only, *smoke, *list, *verbose, sides)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tests/crash:", err)
 		os.Exit(2)
@@ -70,7 +76,7 @@ func main() {
 	}
 }
 
-func start(run, binary, only string, smoke, list, verbose bool) (bool, error) {
+func start(run, binary, only string, smoke, list, verbose bool, sides []string) (bool, error) {
 	filter, err := regexp.Compile(only)
 	if err != nil {
 		return false, err
@@ -79,7 +85,7 @@ func start(run, binary, only string, smoke, list, verbose bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	h := &harness{w: w, courses: courses(), lessons: map[string]*lesson{}, points: map[string][]point{}, verbose: verbose, traced: time.Now()}
+	h := &harness{w: w, courses: courses(), lessons: map[string]*lesson{}, points: map[string][]point{}, verbose: verbose, sides: sides, traced: time.Now()}
 	if err := h.learn(); err != nil {
 		return false, fmt.Errorf("undisturbed run: %w", err)
 	}
@@ -173,7 +179,7 @@ func (h *harness) learn() error {
 		fmt.Printf("%s: %s\n", name, r.lesson.reference)
 	}
 	for name, entries := range runs {
-		h.points[name] = pointsOf(entries, tenantsOf[name])
+		h.points[name] = pointsOf(entries, tenantsOf[name], h.sides)
 	}
 	return nil
 }
@@ -234,7 +240,7 @@ func (h *harness) choose(smoke bool, filter *regexp.Regexp) {
 	if smoke {
 		for _, name := range stages {
 			sure := slices.DeleteFunc(h.points[name], func(p point) bool { return !p.sure })
-			h.points[name] = spread(sure, max(smokePoints*len(sure)/max(all, 1), 2))
+			h.points[name] = spread(sure, max(smokePoints*len(sure)/max(all, 1), 2), len(h.sides))
 		}
 		fmt.Printf("smoke: %d of them\n", h.remaining())
 	}
@@ -367,34 +373,35 @@ func (h *harness) act(s *stage, t *tenant) error {
 	return h.w.wait(s, t)
 }
 
-// crash runs a stage until the controller dies at the point, and starts it again. It returns how the world was in between, and
-// whether the point was reached at all.
+// crash runs a stage with the fault at the point. After a kill it starts the controller again. It returns what Secrets held in
+// between, and whether the point was reached at all.
 func (h *harness) crash(s *stage, t *tenant, p *point, before secretsView, mark int64) (secretsView, bool, error) {
-	if _, err := h.w.addKill(*p, t.concrete(p.text)); err != nil {
+	id, err := h.w.addRule(*p, t.concrete(p.text))
+	if err != nil {
 		return before, false, err
 	}
-	err := h.act(s, t)
-	if err == nil {
+	if err := h.act(s, t); err == nil {
 		if err := h.w.rest(mark, longRest); err != nil {
 			return before, false, err
 		}
 	} else if !errors.Is(err, errEnded) {
 		return before, false, err
 	}
-	if err := h.w.removeRules(); err != nil {
-		return before, false, err
-	}
-	if h.w.alive() {
-		return before, false, nil
-	}
-	if !h.w.killed() {
-		return before, false, fmt.Errorf("the controller ended by itself: %s", h.w.controller.command.ProcessState)
-	}
-	h.trace("killed")
-	between, err := h.w.secretsNow(t)
+	fired, err := h.w.fired(id)
 	if err != nil {
 		return before, false, err
 	}
+	if err := h.w.removeRules(); err != nil || !fired {
+		return before, false, err
+	}
+	between, err := h.w.secretsNow(t)
+	if err != nil || p.when == lost {
+		return between, true, err
+	}
+	if err := h.w.died(); err != nil {
+		return between, true, err
+	}
+	h.trace("killed")
 	if err := h.w.start(); err != nil {
 		return between, true, err
 	}

@@ -7,13 +7,20 @@ import (
 	"strings"
 )
 
+// The sides of a write: the controller is killed before the server sees it, or when it has been done and the controller does not know; or it lives, and never gets the answer.
+const (
+	before = "before"
+	after  = "after"
+	lost   = "lost"
+)
+
 // A point is a place to kill the controller at: a write as the reference run knows it, and a side of it.
 type point struct {
 	order int    // among the stage's writes
 	kind  string // kube or sql
 	text  string // the request in one line, in general terms
 	nth   int    // of those with that text
-	when  string // before or after
+	when  string // which side
 	sure  bool   // every reference run came by it
 	tries int
 }
@@ -53,8 +60,8 @@ func writes(entries []entry) []entry {
 	return list
 }
 
-// pointsOf makes two points of each write that any of the reference runs made.
-func pointsOf(runs [][]entry, tenants []*tenant) []point {
+// pointsOf makes a point for each side of each write that any of the reference runs made.
+func pointsOf(runs [][]entry, tenants []*tenant, sides []string) []point {
 	type key struct {
 		kind, text string
 		nth        int
@@ -75,7 +82,7 @@ func pointsOf(runs [][]entry, tenants []*tenant) []point {
 	}
 	var points []point
 	for i, k := range order {
-		for _, when := range []string{"before", "after"} {
+		for _, when := range sides {
 			points = append(points, point{order: i + 1, kind: k.kind, text: k.text, nth: k.nth, when: when, sure: count[k] == len(runs)})
 		}
 	}
@@ -87,15 +94,15 @@ func (t *tenant) concrete(text string) string {
 	return strings.NewReplacer("{T}", t.name, "{t}", strings.ReplaceAll(t.name, "-", "_"), "{UID}", "{uuid}", "{ID}", "{uuid}").Replace(text)
 }
 
-// spread picks n of the points, evenly, before and after in turn.
-func spread(points []point, n int) []point {
+// spread picks n of the points, evenly, their sides in turn.
+func spread(points []point, n, sides int) []point {
 	if n >= len(points) {
 		return points
 	}
 	var list []point
 	for i := range n {
-		j := i * (len(points) / 2) / n
-		list = append(list, points[2*j+i%2])
+		j := i * (len(points) / sides) / n
+		list = append(list, points[sides*j+i%sides])
 	}
 	return list
 }

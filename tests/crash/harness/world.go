@@ -200,11 +200,15 @@ func (w *world) quiet(long, timeout time.Duration) (bool, error) {
 	return response.StatusCode == http.StatusNoContent, nil
 }
 
-// addKill has the proxy kill the controller at the nth request of that text.
-func (w *world) addKill(p point, text string) (int, error) {
+// addRule has the proxy strike at the nth request of that text.
+func (w *world) addRule(p point, text string) (int, error) {
+	action := map[string]any{"type": "kill", "when": p.when, "pid": w.controller.command.Process.Pid}
+	if p.when == lost {
+		action = map[string]any{"type": "lose"}
+	}
 	rule, err := json.Marshal(map[string]any{
 		"match":  map[string]any{"kind": p.kind, "text": text, "nth": p.nth},
-		"action": map[string]any{"type": "kill", "when": p.when, "pid": w.controller.command.Process.Pid},
+		"action": action,
 	})
 	if err != nil {
 		return 0, err
@@ -221,6 +225,18 @@ func (w *world) addKill(p point, text string) (int, error) {
 	var made struct{ ID int }
 	err = json.Unmarshal(answer, &made)
 	return made.ID, err
+}
+
+// fired tells whether the rule has struck.
+func (w *world) fired(id int) (bool, error) {
+	response, err := http.Get(fmt.Sprintf("%s/rules/%d", w.faults, id))
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	var rule struct{ Fired int }
+	err = json.NewDecoder(response.Body).Decode(&rule)
+	return rule.Fired > 0, err
 }
 
 // removeRules takes all rules back.
@@ -314,10 +330,18 @@ func (w *world) alive() bool {
 	}
 }
 
-// killed tells whether the controller, which has ended, was killed as planned and did not fall by itself.
-func (w *world) killed() bool {
+// died waits for the end of the controller that the proxy has killed, and tells if it was not that which ended it.
+func (w *world) died() error {
+	select {
+	case <-w.controller.exited:
+	case <-time.After(startTimeout):
+		return errors.New("the controller survived SIGKILL")
+	}
 	status, ok := w.controller.command.ProcessState.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		return fmt.Errorf("the controller ended by itself: %s", w.controller.command.ProcessState)
+	}
+	return nil
 }
 
 // stop ends the controller in good order, and says if it was not.
