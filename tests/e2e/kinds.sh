@@ -33,7 +33,7 @@ says_why()
 within 30 "readyz says for what it waits" says_why
 matches "the log says what to do" 'crds|CRD|CustomResourceDefinition' "$(tail -n 50 -- "$RUN/controller.log")"
 pid=$(process_pid "$RUN" controller)
-kubectl apply --kustomize "$ROOT/crds" >/dev/null
+kubectl apply --server-side --force-conflicts --field-manager tenantry-install --kustomize "$ROOT/crds" >/dev/null
 within 60 "once the kind is there it is ready" page readyz
 check "without a restart" "$pid" "$(process_pid "$RUN" controller)"
 
