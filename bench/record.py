@@ -21,6 +21,7 @@ import time
 from datetime import datetime, timezone
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "accept-encoding"}
+OF_THE_SERVER = ("current_setting('max_connections')", "SELECT count(*) = 2 AND EXISTS (SELECT FROM pg_auth_members", "WHERE datallowconn AND EXISTS")
 PARAMETERS = re.compile(r"\$\d+ = ('(?:[^']|'')*'|NULL)")
 
 
@@ -99,23 +100,27 @@ def proxy(config: dict) -> None:
 
 
 def read_requests(config: dict) -> list[dict]:
-    """Those about the recorded tenant. Events are left out, for nobody waits for them."""
+    """Those about the recorded tenant. Events are left out, for nobody waits for them; so is what was asked again."""
     operations = []
     for line in pathlib.Path(config["requests"]).read_text(encoding="utf-8").splitlines():
         request = json.loads(line)
         ours = config["name"] in request["path"] or config["name"] in request["body"]
-        if ours and "/events" not in request["path"] and "watch=" not in request["path"]:
+        waits = request["status"] == 403  # for a right just given; the loop does so too
+        if ours and not waits and "/events" not in request["path"] and "watch=" not in request["path"]:
             operations.append({"kind": "request"} | request)
     return operations
 
 
 def read_statements(config: dict) -> list[dict]:
+    """What is asked of the server itself, for its DatabaseServer's status, is no part of a tenant."""
     operations = []
     for path in sorted(pathlib.Path(config["log"]).glob("*.json")):
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             message = entry.get("message", "")
             if entry.get("user") != config["role"] or not re.match(r"statement: |execute ", message):
+                continue
+            if any(text in message for text in OF_THE_SERVER):
                 continue
             at = datetime.strptime(entry["timestamp"], "%Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=timezone.utc)
             simple = message.startswith("statement: ")

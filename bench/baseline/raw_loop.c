@@ -22,6 +22,7 @@
 #include <stddef.h>
 
 enum { UUID_BYTES = 37, SHARED_MAX = 64, PARAMETERS_MAX = 64, BCRYPT_COST = 12 };
+enum { FORBIDDEN_POLL_NS = 20000000, FORBIDDEN_POLLS = 250 };
 enum { SCRAM_ITERATIONS = 4096, SCRAM_SALT_BYTES = 16, SHA256_BYTES = 32 };
 
 struct text {
@@ -94,15 +95,27 @@ static void replace_all(char *text, const char *from, const char *to)
     }
 }
 
-/* "resourceVersion":"N": the one last seen, since the server refuses an old one. */
+/* Where a resourceVersion stands in a body, a merge patch or a JSON patch; NULL if none does. */
+static char *find_version(char *text)
+{
+    static const char *const keys[] = {"\"resourceVersion\":\"",
+                                       "/metadata/resourceVersion\",\"value\":\""};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+        char *at = strstr(text, keys[i]);
+        if (at) {
+            return at + strlen(keys[i]);
+        }
+    }
+    return NULL;
+}
+
+/* With the version last seen, since the server refuses an old one. */
 static char *with_version(char *text, const char *version)
 {
-    static const char key[] = "\"resourceVersion\":\"";
-    char *at = strstr(text, key);
+    char *at = find_version(text);
     if (!at) {
         return text;
     }
-    at += sizeof(key) - 1;
     char *end = strchr(at, '"');
     size_t size = strlen(text) + strlen(version) + 1;
     char *changed = malloc(size);
@@ -158,7 +171,8 @@ static CURL *connect_api(struct loop *loop)
     return handle;
 }
 
-static void request(struct loop *loop, CURL *handle, const char *method, const char *path,
+/* The status. */
+static long perform(struct loop *loop, CURL *handle, const char *method, const char *path,
                     const char *type, const char *body)
 {
     char url[4096];
@@ -183,13 +197,30 @@ static void request(struct loop *loop, CURL *handle, const char *method, const c
     CURLcode code = curl_easy_perform(handle);
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(headers);
-    /* The controller looks whether a thing is there before it makes it: 404 is an answer too. */
-    bool looked = status == 404 && strcmp(method, "GET") == 0;
-    if (code != CURLE_OK || (!looked && status / 100 != 2)) {
-        die("%s %s: %s, status %ld: %s", method, path, curl_easy_strerror(code), status,
-            loop->answer.ptr ? loop->answer.ptr : "");
+    if (code != CURLE_OK) {
+        die("%s %s: %s", method, path, curl_easy_strerror(code));
     }
     loop->requests++;
+    return status;
+}
+
+/* The controller looks whether a thing is there before it makes it, so 404 is an answer too. A
+ * right just given takes the API server a moment to know of: both ask again until it does. */
+static void request(struct loop *loop, CURL *handle, const char *method, const char *path,
+                    const char *type, const char *body)
+{
+    static const struct timespec poll = {.tv_nsec = FORBIDDEN_POLL_NS};
+    bool looks = strcmp(method, "GET") == 0;
+    long status = perform(loop, handle, method, path, type, body);
+
+    for (int i = 0; i < FORBIDDEN_POLLS && looks && status == 403; i++) {
+        (void)nanosleep(&poll, NULL);
+        status = perform(loop, handle, method, path, type, body);
+    }
+    if (status / 100 != 2 && !(looks && status == 404)) {
+        die("%s %s: status %ld: %s", method, path, status,
+            loop->answer.ptr ? loop->answer.ptr : "");
+    }
 }
 
 /* What the tenant's own object is now called by the server. */
