@@ -328,6 +328,8 @@ func (h *harness) stage(c *course, s *stage, t *tenant, p *point) (bool, error) 
 			p.tries++
 			if p.tries < mostTries {
 				h.points[s.name] = append(h.points[s.name], *p)
+			} else if p.sure {
+				h.fail(label, []string{fmt.Sprintf("every undisturbed run made this write, and none of %d runs came by it", mostTries)})
 			} else {
 				h.missed = append(h.missed, label)
 			}
