@@ -92,6 +92,16 @@ static void read_texts(struct jsonr *reader, struct arena *arena, const struct f
     *(size_t *)member(target, field->count_offset) = count;
 }
 
+/* What the numbers of a list's element are where the JSON does not name them. */
+static void set_absent(const struct field *fields, void *element)
+{
+    for (const struct field *field = fields; field->name; field++) {
+        if (field->kind == FIELD_INT) {
+            *(int64_t *)member(element, field->offset) = field->absent;
+        }
+    }
+}
+
 static void read_objects(struct jsonr *reader, struct arena *arena, const struct field *field,
                          void *target)
 {
@@ -107,6 +117,7 @@ static void read_objects(struct jsonr *reader, struct arena *arena, const struct
             continue;
         }
         void *element = elements + count * field->element_bytes;
+        set_absent(field->fields, element);
         if (fields_read(reader, arena, field->fields, element)) {
             fields_default(field->fields, element);
             count++;
@@ -172,6 +183,16 @@ static void read_int_map(struct jsonr *reader, struct arena *arena, const struct
     *(size_t *)member(target, field->count_offset) = count;
 }
 
+static void read_raw(struct jsonr *reader, struct arena *arena, const char **slot)
+{
+    struct str raw;
+    if (jsonr_peek(reader) == JSONR_NULL) {
+        jsonr_skip(reader);
+    } else if (jsonr_raw(reader, &raw)) {
+        *slot = arena_strndup(arena, raw.ptr, raw.len);
+    }
+}
+
 static void read_field(struct jsonr *reader, struct arena *arena, const struct field *field,
                        void *target)
 {
@@ -179,6 +200,9 @@ static void read_field(struct jsonr *reader, struct arena *arena, const struct f
     switch (field->kind) {
     case FIELD_TEXT:
         (void)jsonr_string(reader, arena, slot);
+        return;
+    case FIELD_RAW:
+        read_raw(reader, arena, slot);
         return;
     case FIELD_INT:
         (void)jsonr_int64(reader, slot);
@@ -244,7 +268,7 @@ bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *
 void fields_default(const struct field *fields, void *target)
 {
     for (const struct field *field = fields; field->name; field++) {
-        if (field->kind == FIELD_TEXT) {
+        if (field->kind == FIELD_TEXT || field->kind == FIELD_RAW) {
             const char **text = member(target, field->offset);
             if (!*text) {
                 *text = "";
@@ -335,6 +359,7 @@ static void pack_fields(struct packer *packer, const struct field *fields, const
         unsigned word;
         switch (field->kind) {
         case FIELD_TEXT:
+        case FIELD_RAW:
             pack_text(packer, *(const char *const *)slot);
             break;
         case FIELD_INT:
@@ -477,6 +502,7 @@ static void unpack_fields(struct unpacker *unpacker, const struct field *fields,
         unsigned word;
         switch (field->kind) {
         case FIELD_TEXT:
+        case FIELD_RAW:
             *(const char **)slot = unpack_text(unpacker);
             break;
         case FIELD_INT:

@@ -20,6 +20,7 @@
 
 enum field_kind {
     FIELD_TEXT,       /* const char *, "" when absent                                            */
+    FIELD_RAW,        /* const char *: any value as its JSON text, "" when absent or null         */
     FIELD_INT,        /* int64_t                                                                 */
     FIELD_BOOL,       /* bool                                                                    */
     FIELD_ENUM,       /* an enum: index in `words`; unknown words count as absent                */
@@ -41,6 +42,7 @@ struct field {
     size_t element_bytes;
     const struct field *fields;
     const char *const *words; /* NULL-ended */
+    int64_t absent;           /* of a FIELD_INT in a list's element, where it is absent */
 };
 
 enum { FIELDS_LIST_MAX = 4096 }; /* elements of any one list or map; more are left out */

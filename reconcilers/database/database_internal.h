@@ -255,10 +255,6 @@ enum { POSTGRES_16 = 160000 };
 
 /* Whether what the tenant has is kept: by its policy, or for days of grace. */
 bool deletion_retains(const struct tenant_work *work);
-/* TERMINAL/SnapshotNoStore when the policy wants a snapshot, which nothing can take yet: before
- * anything of the tenant is touched. */
-MUST_CHECK int deletion_check(const struct tenant_work *work, struct err *err);
-
 /* Whether the server's object says to warn of drift only. */
 bool database_warns_only(const struct tenant_work *work);
 /* Whether the tenant was complete once, so that what differs now was changed by somebody. */

@@ -14,7 +14,7 @@
 #include "controller/base/hash.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/login_internal.h"
-#include "reconcilers/database/objects.h"
+#include "reconcilers/objects/objects.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"

@@ -7,11 +7,10 @@
 #include "controller/base/err.h"
 #include "controller/runtime/reconcile.h"
 
-/* Namespace: tenant-<subdomain>, with our labels and the binding that lets the controller write the
- * tenant's Secrets there. TERMINAL/NameConflict when it exists and is not this tenant's. */
-MUST_CHECK int namespace_ensure(struct reconcile *rc, void *subject, struct err *err);
-/* Deletes it if it carries this Tenant's UID, whatever the policy: it holds no data. */
-MUST_CHECK int namespace_finalize(struct reconcile *rc, void *subject, struct err *err);
+/* TERMINAL/SnapshotNoStore when the policy wants a snapshot, which nothing can take yet: asked before
+ * anything of the tenant is touched, by every step that undoes something. */
+struct tenant_work;
+MUST_CHECK int deletion_check(const struct tenant_work *work, struct err *err);
 
 /* Database: roles owner, rw, ro, app; the database, owned by owner, closed to PUBLIC before anyone
  * can connect, commented with tenant id and UID; our application roles' CONNECT. Healed on drift.

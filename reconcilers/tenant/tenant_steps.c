@@ -3,6 +3,7 @@
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/registry/steps.h"
+#include "reconcilers/sandbox/steps.h"
 #include "reconcilers/tenant/tenant.h"
 #include "reconcilers/tenant/tenant_internal.h"
 

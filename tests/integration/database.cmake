@@ -23,7 +23,7 @@ set_tests_properties(controlplane_install PROPERTIES
 
 foreach(test tenant_objects server_reconcile)
   tenantry_integration_test(test_${test} test_${test}.c "postgres_tenants;controlplane"
-    tenantry_database PkgConfig::CRYPT)
+    tenantry_sandbox PkgConfig::CRYPT)
   target_sources(test_${test} PRIVATE
     ${CMAKE_CURRENT_LIST_DIR}/as_controller.c ${CMAKE_CURRENT_LIST_DIR}/cluster.c
     ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)

@@ -14,12 +14,13 @@
 #include "controller/base/clock.h"
 #include "controller/base/metrics.h"
 #include "controller/kube/secret_object.h"
-#include "reconcilers/database/objects.h"
 #include "reconcilers/database/owner_internal.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/objects/objects.h"
 #include "reconcilers/registry/steps.h"
+#include "reconcilers/sandbox/steps.h"
 
 enum { PATIENCE_MS = 30 * 1000, PAUSE_MS = 20, LOG_MAX_BYTES = 256 << 20 };
 

@@ -1,7 +1,7 @@
 /* Objects of the cluster that belong to one tenant: whose they are, and the bodies that make them.
- * For the files of this folder. */
-#ifndef TENANTRY_DATABASE_OBJECTS_H
-#define TENANTRY_DATABASE_OBJECTS_H
+ */
+#ifndef TENANTRY_OBJECTS_OBJECTS_H
+#define TENANTRY_OBJECTS_OBJECTS_H
 
 #include <stdbool.h>
 

@@ -6,10 +6,10 @@
 #include "controller/base/cancel.h"
 #include "controller/base/clock.h"
 #include "controller/base/str.h"
-#include "reconcilers/database/database_internal.h"
-#include "reconcilers/database/objects.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/objects/objects.h"
+#include "reconcilers/sandbox/steps.h"
 
 /* Names of what manifests/rbac ships. */
 #define MANAGER_ROLE "tenantry-namespace-manager"

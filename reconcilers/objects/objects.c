@@ -1,7 +1,7 @@
 /* What belongs to a tenant in the cluster carries its Tenant's name and UID as labels, not as an
  * owner reference: the UIDs of a restored cluster are new, and the garbage collector would delete
  * everything. The UID label is the proof of ownership; nothing without it is changed or deleted. */
-#include "reconcilers/database/objects.h"
+#include "reconcilers/objects/objects.h"
 
 #include <strings.h>
 
