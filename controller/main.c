@@ -1,4 +1,5 @@
 /* Wiring only: flags, configuration, clients, caches, controllers, manager; freed in reverse. */
+#include "controller/base/clock.h"
 #include "controller/base/js.h"
 #include "controller/base/log.h"
 #include "controller/base/secret.h"
@@ -139,9 +140,23 @@ static void make_controllers(struct program *program)
     manager_add_cache(program->manager, program->database_servers, &server_watch);
 }
 
+static int follow_test_clock(const char *file, struct err *err)
+{
+    if (!file) {
+        return 0;
+    }
+    if (clock_follow_file(file, err)) {
+        return err_wrap(err, "--test-clock");
+    }
+    log_warn(NULL, "the time is that of a test clock", KV("file", file),
+             KV_INT("offset_ms", clock_wall_offset_ms()));
+    return 0;
+}
+
 static int make_program(struct program *program, struct err *err)
 {
-    if (tenant_steps_check(err) || load_registry_url(program, err) ||
+    if (follow_test_clock(program->options.test_clock, err) || tenant_steps_check(err) ||
+        load_registry_url(program, err) ||
         kube_config_load(program->options.kubeconfig, program->options.context, &program->kube,
                          err) ||
         make_manager(program, err)) {

@@ -48,6 +48,8 @@ static const struct option_row rows[] = {
     {"adopt-orphans", OPTION_BOOL, AT(adopt_orphans), 0, 0,
      "take over registry rows whose Tenant is gone, for a cluster rebuilt from Git"},
     {"disable-http2", OPTION_BOOL, AT(disable_http2), 0, 0, "speak HTTP/1.1 to the API server"},
+    {"test-clock", OPTION_TEXT, AT(test_clock), 0, 0,
+     "for tests: shift the time by the seconds in this file, which is read again and again"},
     {"log-level", OPTION_LEVEL, AT(log_level), 0, 0, "debug, info, warn or error (default info)"},
     {"log-format", OPTION_FORMAT, AT(log_format), 0, 0, "json or text (default json)"},
 };

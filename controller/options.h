@@ -20,6 +20,7 @@ struct options {
     const char *namespace_;
     const char *domain;
     const char *reserved_subdomains;
+    const char *test_clock; /* NULL: the time is what the machine says */
     int64_t drift_period_ms;
     int64_t workers;
     int64_t connections_per_server;

@@ -2,15 +2,23 @@
 
 #include "controller/base/secret.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 static const int64_t us_per_s = 1000000;
 static const int64_t first_s = -INT64_C(62167219200); /* 0000-01-01T00:00:00Z */
 static const int64_t last_s = INT64_C(253402300799);  /* 9999-12-31T23:59:59Z */
 
+enum { OFFSET_TEXT_BYTES = 32 };
+static const int64_t offset_limit_s = INT64_C(100) * 366 * 24 * 3600;
+
 static atomic_int_least64_t wall_offset_ms;
+/* The file of a test clock; NULL, and then never looked at, unless the program was told of one. */
+static const char *_Atomic offset_file;
+static atomic_int_least64_t next_look_ms;
 
 static int64_t read_us(clockid_t clock)
 {
@@ -30,9 +38,38 @@ int64_t clock_monotonic_ms(void)
     return clock_monotonic_us() / 1000;
 }
 
+static bool read_offset_file(const char *path)
+{
+    AUTO(fd) int file = open(path, O_RDONLY | O_CLOEXEC);
+    char text[OFFSET_TEXT_BYTES];
+    int64_t seconds = 0;
+
+    ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text));
+    if (length <= 0 || length == sizeof(text) ||
+        !str_to_int64(str_trim((struct str){text, (size_t)length}), &seconds) ||
+        seconds > offset_limit_s || seconds < -offset_limit_s) {
+        return false;
+    }
+    atomic_store(&wall_offset_ms, seconds * 1000);
+    return true;
+}
+
+/* One caller a period looks; the others go on with what it found last. */
+static void look_at_offset_file(void)
+{
+    const char *path = atomic_load(&offset_file);
+    int64_t due_ms = atomic_load(&next_look_ms);
+
+    if (path && clock_monotonic_ms() >= due_ms &&
+        atomic_compare_exchange_strong(&next_look_ms, &due_ms,
+                                       clock_monotonic_ms() + CLOCK_FILE_PERIOD_MS)) {
+        (void)read_offset_file(path);
+    }
+}
+
 int64_t clock_wall_us(void)
 {
-    return read_us(CLOCK_REALTIME) + atomic_load(&wall_offset_ms) * 1000;
+    return read_us(CLOCK_REALTIME) + clock_wall_offset_ms() * 1000;
 }
 
 int64_t clock_wall_s(void)
@@ -43,6 +80,22 @@ int64_t clock_wall_s(void)
 void clock_set_wall_offset_ms(int64_t offset_ms)
 {
     atomic_store(&wall_offset_ms, offset_ms);
+}
+
+int64_t clock_wall_offset_ms(void)
+{
+    look_at_offset_file();
+    return atomic_load(&wall_offset_ms);
+}
+
+int clock_follow_file(const char *path, struct err *err)
+{
+    if (!read_offset_file(path)) {
+        return err_set(err, ERR_TERMINAL, "InvalidOption",
+                       "\"%s\" holds no number of seconds to shift the clock by", path);
+    }
+    atomic_store(&offset_file, path);
+    return 0;
 }
 
 /* Write "2026-01-02T03:04:05"; returns its length. Times that have no four-digit year are moved to

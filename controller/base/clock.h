@@ -1,6 +1,6 @@
 /* Time. Durations and deadlines are monotonic milliseconds; wall time is UTC only.
- * A test may shift the wall clock (clock_set_wall_offset_ms), never the monotonic one. Thread-safe.
- */
+ * A test may shift the wall clock (clock_set_wall_offset_ms, clock_follow_file), never the
+ * monotonic one. Thread-safe. */
 #ifndef TENANTRY_BASE_CLOCK_H
 #define TENANTRY_BASE_CLOCK_H
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "controller/base/attributes.h"
+#include "controller/base/err.h"
 #include "controller/base/str.h"
 
 int64_t clock_monotonic_ms(void);
@@ -16,6 +17,16 @@ int64_t clock_monotonic_us(void);
 int64_t clock_wall_us(void);
 int64_t clock_wall_s(void);
 void clock_set_wall_offset_ms(int64_t offset_ms);
+/* How far the wall clock is shifted now, 0 outside of tests. Whoever lets a database say what time
+ * it is adds this. */
+int64_t clock_wall_offset_ms(void);
+
+/* Shift the wall clock by what the file says, a whole number of seconds, read again at most every
+ * CLOCK_FILE_PERIOD_MS when somebody asks for the time. Once at start; path must stay valid. A file
+ * that cannot be read or holds no number later (it is being written) leaves the clock as it is.
+ * Errors: TERMINAL/InvalidOption when that is so at the start. */
+enum { CLOCK_FILE_PERIOD_MS = 50 };
+MUST_CHECK int clock_follow_file(const char *path, struct err *err);
 
 enum { CLOCK_TEXT_BYTES = 28 };
 /* RFC 3339 UTC: "2026-01-02T03:04:05Z", and with microseconds "2026-01-02T03:04:05.000000Z". Times

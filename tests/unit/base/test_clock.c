@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static void monotonic_time_never_goes_back(void **state)
 {
@@ -32,6 +34,53 @@ static void the_wall_clock_can_be_shifted_alone(void **state)
     CHECK(clock_monotonic_ms() - monotonic < 60000);
     clock_set_wall_offset_ms(0);
     CHECK(clock_wall_s() <= real + 60);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    CHECK_NOT_NULL(file);
+    CHECK(fputs(text, file) >= 0);
+    CHECK_INT(fclose(file), 0);
+}
+
+/* Wait until the wall clock is shifted by that much. */
+static void await_offset(int64_t offset_ms)
+{
+    int64_t until_ms = clock_monotonic_ms() + 10000;
+
+    while (clock_wall_offset_ms() != offset_ms) {
+        CHECK(clock_monotonic_ms() < until_ms);
+    }
+}
+
+static void a_test_clock_follows_its_file(void **state)
+{
+    char path[] = "/tmp/test_clock_XXXXXX";
+    struct err err = {0};
+    int file = mkstemp(path);
+    (void)state;
+
+    CHECK(file >= 0);
+    CHECK_INT(close(file), 0);
+    CHECK_FAILS(clock_follow_file("/nowhere", &err), &err, ERR_TERMINAL, "InvalidOption");
+    CHECK_FAILS(clock_follow_file(path, &err), &err, ERR_TERMINAL, "InvalidOption"); /* empty */
+    write_file(path, "99999999999999");
+    CHECK_FAILS(clock_follow_file(path, &err), &err, ERR_TERMINAL, "InvalidOption");
+    write_file(path, "86400\n");
+    CHECK_OK(clock_follow_file(path, &err), &err);
+    CHECK_INT(clock_wall_offset_ms(), 86400000);
+    CHECK(clock_wall_s() >= (int64_t)time(NULL) + 86400 - 60);
+    write_file(path, " -30 ");
+    await_offset(-30000);
+    write_file(path, "soon"); /* no number: what was read before holds */
+    int64_t until_ms = clock_monotonic_ms() + INT64_C(3) * CLOCK_FILE_PERIOD_MS;
+    while (clock_monotonic_ms() < until_ms) {
+        CHECK_INT(clock_wall_offset_ms(), -30000);
+    }
+    write_file(path, "0");
+    await_offset(0);
+    CHECK_INT(remove(path), 0);
 }
 
 static void times_are_formatted_as_rfc_3339(void **state)
@@ -302,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(monotonic_time_never_goes_back),
         cmocka_unit_test(the_wall_clock_can_be_shifted_alone),
+        cmocka_unit_test(a_test_clock_follows_its_file),
         cmocka_unit_test(times_are_formatted_as_rfc_3339),
         cmocka_unit_test(times_without_a_four_digit_year_are_moved),
         cmocka_unit_test(every_day_comes_back),
