@@ -20,12 +20,28 @@ enum { BUSY_RETRY_MS = 1000, WORDS_MAX_BYTES = 4096 };
 
 /* ---- what the files of this folder share ---- */
 
-void scope_init(struct scope *scope, struct arena *arena, const struct tenant_work *work)
+static void name_roles(struct scope *scope, struct arena *arena, const struct tenant *tenant)
 {
     static const char *const suffixes[ROLE_COUNT] = {"owner", "rw", "ro", "app", "a", "b"};
+    static const char *const shared[ROLE_COUNT] = {
+        NAME_ROLE_ROWS_OWNER, NAME_ROLE_ROWS_RW, NAME_ROLE_ROWS_RO, NAME_ROLE_SHARED, "", ""};
+
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        scope->roles[i] = tenant && scope_owns(scope, i)
+                              ? name_role(arena, tenant->subdomain, suffixes[i])
+                              : shared[i];
+    }
+    scope->role_prefix = tenant && scope_owns(scope, ROLE_OWNER)
+                             ? name_role(arena, tenant->subdomain, "")
+                             : NAME_ROLE_ROWS_PREFIX;
+}
+
+void scope_init(struct scope *scope, struct arena *arena, const struct tenant_work *work)
+{
     const struct tenant *tenant = work->tenant;
 
     *scope = (struct scope){
+        .mode = mode_of(work->place.isolation),
         .tenant_id = work->tenant_id,
         .uid = tenant->uid,
         .subdomain = tenant->subdomain,
@@ -34,9 +50,23 @@ void scope_init(struct scope *scope, struct arena *arena, const struct tenant_wo
         .schema = work->place.schema,
         .mark = arena_printf(arena, "tenantry: tenant %s uid %s", work->tenant_id, tenant->uid),
     };
-    for (int i = 0; i < ROLE_COUNT; i++) {
-        scope->roles[i] = name_role(arena, tenant->subdomain, suffixes[i]);
-    }
+    name_roles(scope, arena, tenant);
+}
+
+void scope_init_shared(struct scope *scope, struct arena *arena, const char *server,
+                       const char *database)
+{
+    *scope = (struct scope){
+        .mode = &mode_shared,
+        .tenant_id = "shared",
+        .uid = "",
+        .subdomain = "",
+        .server = server,
+        .database = database,
+        .schema = NAME_SCHEMA_ROWS,
+        .mark = "tenantry: shared",
+    };
+    name_roles(scope, arena, NULL);
 }
 
 int scope_find(struct scope *scope, struct reconcile *rc, struct tenant_work *work, bool *ret_found,
@@ -94,7 +124,7 @@ static void tell(const struct tenant_work *work, const struct scope *scope, cons
     AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
 
     if (!database_was_complete(work)) {
-        if (!seen->database.exists) {
+        if (scope->mode->owns_database && !seen->database.exists) {
             work_event(work, EVENT_NORMAL, "DatabaseCreated", "Create",
                        "created database \"%s\" on server \"%s\"", scope->database, scope->server);
         }
@@ -184,11 +214,6 @@ int database_ensure(struct reconcile *rc, void *subject, struct err *err)
     AUTO(server_loan) struct server_loan loan = {0};
     struct scope scope;
 
-    if (work->place.isolation != ISOLATION_DATABASE) {
-        return err_set(err, ERR_TERMINAL, "IsolationUnsupported",
-                       "isolation %s is not available yet: use Database",
-                       isolation_text(work->place.isolation));
-    }
     scope_init(&scope, rc->arena, work);
     if (servers_borrow(work->services->servers, rc, scope.server, NULL, &loan, err)) {
         return -1;

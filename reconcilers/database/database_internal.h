@@ -12,33 +12,43 @@
 #include "controller/base/buf.h"
 #include "controller/base/call.h"
 #include "controller/base/err.h"
+#include "reconcilers/database/mode.h"
 #include "reconcilers/drivers/sql.h"
 #include "reconcilers/model/work.h"
 
 /* ---- who is who ---- */
 
-enum role_kind { ROLE_OWNER, ROLE_RW, ROLE_RO, ROLE_APP, ROLE_A, ROLE_B, ROLE_COUNT };
-enum { ROLE_GROUPS = ROLE_APP + 1 }; /* those before the login slots */
-
-/* One tenant on its server: names as they were taken, and the mark that proves they are its own. */
+/* One tenant on its server, or what the tenants there share: names as they were taken, and the mark
+ * that proves they are its own. */
 struct scope {
-    const char *tenant_id;
+    const struct mode *mode;
+    const char *tenant_id; /* "shared" of what is shared */
     const char *uid;
     const char *subdomain;
     const char *server;
     const char *database;
     const char *schema;
-    const char *roles[ROLE_COUNT];
-    const char *mark; /* the comment of database and roles */
+    const char *roles[ROLE_COUNT]; /* "" where the scope has none */
+    const char *role_prefix;       /* of the roles around the tables: "tenant_acme." */
+    const char *mark;              /* the comment of database and roles */
 };
 /* From what Registered decided. Strings are in the arena or borrowed from work. */
 void scope_init(struct scope *scope, struct arena *arena, const struct tenant_work *work);
+/* What the tenants of a server share in `database`. */
+void scope_init_shared(struct scope *scope, struct arena *arena, const char *server,
+                       const char *database);
+/* Whether the role is the scope's own. */
+static inline bool scope_owns(const struct scope *scope, int role)
+{
+    return (scope->mode->own & ROLE_BIT(role)) != 0;
+}
 /* The same, for a tenant that is being deleted: false when the registry knows of none. Errors:
  * those of record_find. */
 MUST_CHECK int scope_find(struct scope *scope, struct reconcile *rc, struct tenant_work *work,
                           bool *ret_found, struct err *err);
 
-/* "tenantry: tenant <id> uid <uid>", and what stands behind it. */
+/* "tenantry: tenant <id> uid <uid>", and what stands behind it; or "tenantry: shared", whose id is
+ * "shared". */
 struct mark {
     struct str id;
     struct str uid;
@@ -158,6 +168,8 @@ struct owned {
     bool database;
 };
 void database_owned(const struct scope *scope, const struct seen *seen, struct owned *ret);
+/* Whether the scope's database, or without one any of its roles, was there. Pure. */
+bool database_stood(const struct scope *scope, const struct seen *seen);
 
 /* The actions that make database and roles so, in order; none when they are. Pure. seen has passed
  * database_check_owned. */
@@ -172,6 +184,8 @@ bool database_is_adopted(const struct scope *scope, const struct seen *seen);
 /* The actions that lock what is owned: no login, and with `close` no connection. Pure. */
 void database_plan_lock(const struct scope *scope, const struct seen *seen,
                         const struct owned *owned, bool close, struct plan *ret);
+/* What a role is to have on the scope's database, of enum right; "" = PUBLIC. Pure. */
+unsigned database_rights(const struct scope *scope, const char *grantee);
 /* The actions in words, for an Event: "PUBLIC lost its rights on the database; ..." */
 void database_plan_describe(const struct scope *scope, const struct plan *plan, struct buf *out);
 

@@ -22,11 +22,17 @@
 
 #define MARK_START "tenantry: tenant "
 #define MARK_MIDDLE "uid "
+#define MARK_SHARED "tenantry: shared"
+#define SHARED_ID "shared"
 
 bool mark_parse(const char *comment, struct mark *ret)
 {
     struct str rest = str_from(comment);
 
+    if (str_equal_c(rest, MARK_SHARED)) {
+        *ret = (struct mark){.id = STR(SHARED_ID)};
+        return true;
+    }
     if (!str_starts_with(rest, STR(MARK_START))) {
         return false;
     }
@@ -56,30 +62,64 @@ static enum ownership read_ownership(const struct scope *scope, const char *comm
     return str_equal_c(mark.id, scope->tenant_id) ? OWNERSHIP_OURS : OWNERSHIP_FOREIGN;
 }
 
-static bool owner_role_owns_database(const struct scope *scope, const struct seen *seen)
+static bool is_member(const struct seen *seen, const char *role, const char *member)
 {
-    return seen->database.exists && text_equal(seen->database.owner, scope->roles[ROLE_OWNER]);
+    for (size_t i = 0; i < seen->membership_count; i++) {
+        const struct membership_seen *known = &seen->memberships[i];
+        if (text_equal(known->role, role) && text_equal(known->member, member)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_marked_role(const struct scope *scope, const struct seen *seen)
+{
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        if (scope_owns(scope, i) &&
+            read_ownership(scope, seen->roles[i].comment) == OWNERSHIP_OURS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether an owner role without a mark is ours all the same. */
+static bool owner_is_vouched_for(const struct scope *scope, const struct seen *seen, bool bound)
+{
+    if (scope->mode->owns_database) {
+        return bound && read_ownership(scope, seen->database.comment) == OWNERSHIP_OURS;
+    }
+    return has_marked_role(scope, seen);
+}
+
+/* The same of another role. Nobody but us makes a login a member of what all tenants share. */
+static bool is_vouched_for(const struct scope *scope, const struct seen *seen,
+                           const struct owned *owned, int kind)
+{
+    return scope_owns(scope, ROLE_OWNER)
+               ? owned->roles[ROLE_OWNER]
+               : is_member(seen, scope->roles[scope->mode->login_group], scope->roles[kind]);
 }
 
 void database_owned(const struct scope *scope, const struct seen *seen, struct owned *ret)
 {
-    const struct role_seen *owner = &seen->roles[ROLE_OWNER];
-    enum ownership of_owner = read_ownership(scope, owner->comment);
+    enum ownership of_owner = read_ownership(scope, seen->roles[ROLE_OWNER].comment);
     enum ownership of_database = read_ownership(scope, seen->database.comment);
-    bool bound = owner_role_owns_database(scope, seen);
+    bool bound =
+        seen->database.exists && text_equal(seen->database.owner, scope->roles[ROLE_OWNER]);
 
     *ret = (struct owned){0};
-    ret->roles[ROLE_OWNER] =
-        owner->exists && (of_owner == OWNERSHIP_OURS || (of_owner == OWNERSHIP_UNMARKED && bound &&
-                                                         of_database == OWNERSHIP_OURS));
-    ret->database = seen->database.exists &&
+    ret->database = scope->mode->owns_database && seen->database.exists &&
                     (of_database == OWNERSHIP_OURS ||
                      (of_database == OWNERSHIP_UNMARKED && bound && of_owner == OWNERSHIP_OURS));
-    for (int i = ROLE_OWNER + 1; i < ROLE_COUNT; i++) {
+    for (int i = 0; i < ROLE_COUNT; i++) {
         enum ownership ownership = read_ownership(scope, seen->roles[i].comment);
-        ret->roles[i] =
-            seen->roles[i].exists && (ownership == OWNERSHIP_OURS ||
-                                      (ownership == OWNERSHIP_UNMARKED && ret->roles[ROLE_OWNER]));
+        bool vouched = ownership == OWNERSHIP_UNMARKED &&
+                       (i == ROLE_OWNER ? owner_is_vouched_for(scope, seen, bound)
+                                        : is_vouched_for(scope, seen, ret, i));
+        ret->roles[i] = scope_owns(scope, i) && seen->roles[i].exists &&
+                        (ownership == OWNERSHIP_OURS || vouched);
     }
 }
 
@@ -94,25 +134,37 @@ static int refuse(const struct scope *scope, const char *kind, const char *name,
                        kind, name, scope->server, (int)mark.id.len, mark.id.ptr,
                        NAME_ANNOTATION_ADOPT, (int)mark.id.len, mark.id.ptr, kind);
     }
-    return err_set(err, ERR_TERMINAL, "NameConflict",
-                   "%s \"%s\" on server \"%s\" exists and was not made for this tenant: rename or "
-                   "drop it, or choose another spec.subdomain",
-                   kind, name, scope->server);
+    return err_set(
+        err, ERR_TERMINAL, "NameConflict",
+        "%s \"%s\" on server \"%s\" exists and was not made for this: rename or drop it, "
+        "or choose another %s",
+        kind, name, scope->server,
+        scope->mode == &mode_shared ? "spec.sharedDatabase of the DatabaseServer"
+                                    : "spec.subdomain");
 }
 
 int database_check_owned(const struct scope *scope, const struct seen *seen, struct err *err)
 {
     struct owned owned;
     database_owned(scope, seen, &owned);
-    if (seen->database.exists && !owned.database) {
+    if (scope->mode->owns_database && seen->database.exists && !owned.database) {
         return refuse(scope, "database", scope->database, seen->database.comment, err);
     }
     for (int i = 0; i < ROLE_COUNT; i++) {
-        if (seen->roles[i].exists && !owned.roles[i]) {
+        if (scope_owns(scope, i) && seen->roles[i].exists && !owned.roles[i]) {
             return refuse(scope, "role", scope->roles[i], seen->roles[i].comment, err);
         }
     }
     return 0;
+}
+
+bool database_stood(const struct scope *scope, const struct seen *seen)
+{
+    bool any = scope->mode->owns_database && seen->database.exists;
+    for (int i = 0; i < ROLE_COUNT && !scope->mode->owns_database; i++) {
+        any |= scope_owns(scope, i) && seen->roles[i].exists;
+    }
+    return any;
 }
 
 /* ---- planning ---- */
@@ -178,32 +230,34 @@ static void plan_role(const struct scope *scope, const struct seen *seen, int ki
     }
 }
 
-/* rw to app, and app to the logins: so a login reaches the tables, and never the owner. */
 static bool is_wanted(const struct scope *scope, const char *role, const char *member)
 {
-    if (text_equal(role, scope->roles[ROLE_RW])) {
-        return text_equal(member, scope->roles[ROLE_APP]);
+    const struct mode *mode = scope->mode;
+    for (size_t i = 0; i < mode->edge_count; i++) {
+        if (text_equal(role, scope->roles[mode->edges[i].role]) &&
+            text_equal(member, scope->roles[mode->edges[i].member])) {
+            return true;
+        }
     }
-    return text_equal(role, scope->roles[ROLE_APP]) &&
-           (text_equal(member, scope->roles[ROLE_A]) || text_equal(member, scope->roles[ROLE_B]));
+    return false;
 }
 
-static void want_membership(const struct scope *scope, const struct seen *seen, int role,
-                            int member, struct plan *ret)
+static void want_membership(const struct scope *scope, const struct seen *seen,
+                            const struct edge *edge, struct plan *ret)
 {
-    if (is_login(member) && !seen->roles[member].exists) {
+    const char *role = scope->roles[edge->role];
+    const char *member = scope->roles[edge->member];
+
+    if (is_login(edge->member) && !seen->roles[edge->member].exists) {
         return;
     }
     for (size_t i = 0; i < seen->membership_count; i++) {
         const struct membership_seen *known = &seen->memberships[i];
-        if (!known->admin && text_equal(known->role, scope->roles[role]) &&
-            text_equal(known->member, scope->roles[member])) {
+        if (!known->admin && text_equal(known->role, role) && text_equal(known->member, member)) {
             return;
         }
     }
-    add(ret, (struct action){.kind = ACTION_GRANT_ROLE,
-                             .role = scope->roles[role],
-                             .member = scope->roles[member]});
+    add(ret, (struct action){.kind = ACTION_GRANT_ROLE, .role = role, .member = member});
 }
 
 /* Everything that the tenant's roles are members of, or that is a member of them, and should not
@@ -217,40 +271,35 @@ static void plan_memberships(const struct scope *scope, const struct seen *seen,
                          .kind = ACTION_REVOKE_ROLE, .role = known->role, .member = known->member});
         }
     }
-    want_membership(scope, seen, ROLE_RW, ROLE_APP, ret);
-    want_membership(scope, seen, ROLE_APP, ROLE_A, ret);
-    want_membership(scope, seen, ROLE_APP, ROLE_B, ret);
+    for (size_t i = 0; i < scope->mode->edge_count; i++) {
+        want_membership(scope, seen, &scope->mode->edges[i], ret);
+    }
 }
-
-enum privilege { MAY_CONNECT = 1, MAY_CREATE = 2, MAY_USE_TEMPORARY = 4, MAY_ALL = 7 };
 
 static unsigned privilege_bit(const char *privilege)
 {
     if (text_equal(privilege, "CONNECT")) {
-        return MAY_CONNECT;
+        return RIGHT_CONNECT;
     }
-    return text_equal(privilege, "CREATE") ? MAY_CREATE : MAY_USE_TEMPORARY;
+    return text_equal(privilege, "CREATE") ? RIGHT_CREATE : RIGHT_TEMPORARY;
 }
 
-static unsigned wanted_privileges(const struct scope *scope, const char *grantee)
+unsigned database_rights(const struct scope *scope, const char *grantee)
 {
-    if (text_equal(grantee, scope->roles[ROLE_OWNER])) {
-        return MAY_ALL;
+    for (int i = 0; i < ROLE_GROUPS; i++) {
+        if (text_equal(grantee, scope->roles[i])) {
+            return scope->mode->rights[i];
+        }
     }
-    if (text_equal(grantee, scope->roles[ROLE_APP])) {
-        return MAY_USE_TEMPORARY;
-    }
-    bool connects = text_equal(grantee, scope->roles[ROLE_RW]) ||
-                    text_equal(grantee, scope->roles[ROLE_RO]) ||
-                    text_equal(grantee, NAME_ROLE_APP) || text_equal(grantee, NAME_ROLE_GATEWAY);
-    return connects ? MAY_CONNECT : 0;
+    bool application = text_equal(grantee, NAME_ROLE_APP) || text_equal(grantee, NAME_ROLE_GATEWAY);
+    return application ? scope->mode->application_rights : 0;
 }
 
 /* What grantee has; ret_excess: more than it should, or the right to pass it on. */
 static unsigned seen_privileges(const struct scope *scope, const struct database_seen *database,
                                 const char *grantee, bool *ret_excess)
 {
-    unsigned wanted = wanted_privileges(scope, grantee);
+    unsigned wanted = database_rights(scope, grantee);
     unsigned has = 0;
     bool passes_on = false;
 
@@ -268,7 +317,7 @@ static unsigned seen_privileges(const struct scope *scope, const struct database
 static void plan_grantee(const struct scope *scope, const struct database_seen *database,
                          const char *grantee, struct plan *ret)
 {
-    unsigned wanted = wanted_privileges(scope, grantee);
+    unsigned wanted = database_rights(scope, grantee);
     bool excess = false;
     unsigned has = seen_privileges(scope, database, grantee, &excess);
 
@@ -299,7 +348,7 @@ static void plan_privileges(const struct scope *scope, const struct database_see
 
     for (size_t i = 0; i < database->privilege_count; i++) {
         const char *grantee = database->privileges[i].grantee;
-        if (wanted_privileges(scope, grantee) == 0 && is_first_of_grantee(database, i)) {
+        if (database_rights(scope, grantee) == 0 && is_first_of_grantee(database, i)) {
             add(ret, (struct action){.kind = ACTION_REVOKE_DATABASE, .member = grantee});
         }
     }
@@ -356,13 +405,17 @@ void database_plan(const struct scope *scope, const struct seen *seen, bool susp
         add(ret, (struct action){.kind = ACTION_MAKE_SHARED_ROLES});
     }
     for (int i = 0; i < ROLE_COUNT; i++) {
-        plan_role(scope, seen, i, suspended, ret);
+        if (scope_owns(scope, i)) {
+            plan_role(scope, seen, i, suspended, ret);
+        }
     }
-    if (!seen->acts_as_owner) {
+    if (scope_owns(scope, ROLE_OWNER) && !seen->acts_as_owner) {
         add(ret, (struct action){.kind = ACTION_ACT_AS_OWNER, .role = scope->roles[ROLE_OWNER]});
     }
     plan_memberships(scope, seen, ret);
-    plan_database(scope, seen, ret);
+    if (scope->mode->owns_database) {
+        plan_database(scope, seen, ret);
+    }
 }
 
 static bool is_intended(const struct action *action, bool adopting)

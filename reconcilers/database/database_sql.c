@@ -25,13 +25,18 @@ static const char *copy(struct arena *arena, const struct sql_rows *rows, int ro
 
 /* ---- observing ---- */
 
-static void append_role_names(struct sql *query, const struct scope *scope)
+/* The roles in `set`, of ROLE_BIT, as literals. */
+static void append_role_names(struct sql *query, const struct scope *scope, unsigned set)
 {
+    const char *separator = "";
     for (int i = 0; i < ROLE_COUNT; i++) {
-        if (i > 0) {
-            SQL(query, ", ");
+        if (set & ROLE_BIT(i)) {
+            if (*separator) {
+                SQL(query, ", ");
+            }
+            sql_literal(query, scope->roles[i]);
+            separator = ", ";
         }
-        sql_literal(query, scope->roles[i]);
     }
 }
 
@@ -71,7 +76,7 @@ static int observe_roles(struct sql_conn *conn, const struct call *call, struct 
         "(SELECT oid FROM pg_database WHERE datname = ");
     sql_param(&query, scope->database);
     SQL(&query, ")) FROM pg_roles r WHERE r.rolname IN (");
-    append_role_names(&query, scope);
+    append_role_names(&query, scope, scope->mode->own);
     SQL(&query, ")");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
@@ -117,8 +122,9 @@ static int observe_self(struct sql_conn *conn, const struct call *call, struct a
     return 0;
 }
 
-/* Every edge that ends at a role of the tenant, but for the controller's own: it is a member of the
- * owner, and from PostgreSQL 16 on the administrator of every role that it made. */
+/* What the scope's roles are members of, and the members of those that are guarded, but for the
+ * controller itself: it is a member of the owner, and from PostgreSQL 16 on the administrator of
+ * every role that it made. */
 static int observe_memberships(struct sql_conn *conn, const struct call *call, struct arena *arena,
                                const struct scope *scope, struct seen *ret, struct err *err)
 {
@@ -126,11 +132,13 @@ static int observe_memberships(struct sql_conn *conn, const struct call *call, s
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "WITH own AS (SELECT oid FROM pg_roles WHERE rolname IN (");
-    append_role_names(&query, scope);
-    SQL(&query, ")) SELECT pg_get_userbyid(roleid), pg_get_userbyid(member), bool_or(admin_option) "
-                "FROM pg_auth_members WHERE (roleid IN (SELECT oid FROM own) OR "
-                "member IN (SELECT oid FROM own)) AND "
+    SQL(&query, "SELECT pg_get_userbyid(roleid), pg_get_userbyid(member), bool_or(admin_option) "
+                "FROM pg_auth_members WHERE (roleid = ANY (ARRAY(SELECT oid FROM pg_roles "
+                "WHERE rolname IN (");
+    append_role_names(&query, scope, scope->mode->guarded);
+    SQL(&query, "))) OR member = ANY (ARRAY(SELECT oid FROM pg_roles WHERE rolname IN (");
+    append_role_names(&query, scope, scope->mode->own);
+    SQL(&query, ")))) AND "
                 "member <> (SELECT oid FROM pg_roles WHERE rolname = current_user) "
                 "GROUP BY 1, 2 ORDER BY 1, 2");
     if (sql_query(conn, call, &query, &rows, err)) {
@@ -205,10 +213,12 @@ static int observe_database(struct sql_conn *conn, const struct call *call, stru
 int database_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
                      const struct scope *scope, struct seen *ret, struct err *err)
 {
+    ret->database = (struct database_seen){.connection_limit = -1, .owner = "", .comment = ""};
     return observe_self(conn, call, arena, scope, ret, err) ||
                    observe_roles(conn, call, arena, scope, ret, err) ||
                    observe_memberships(conn, call, arena, scope, ret, err) ||
-                   observe_database(conn, call, arena, scope, &ret->database, err)
+                   (scope->mode->owns_database &&
+                    observe_database(conn, call, arena, scope, &ret->database, err))
                ? -1
                : 0;
 }
@@ -354,9 +364,13 @@ static void append_grantee(struct sql *query, const char *grantee)
 
 static void append_grant_database(struct sql *query, const struct scope *scope, const char *grantee)
 {
-    if (text_equal(grantee, scope->roles[ROLE_OWNER])) {
+    unsigned rights = database_rights(scope, grantee);
+
+    if (rights == RIGHT_ALL) {
         SQL(query, "GRANT ALL ON DATABASE ");
-    } else if (text_equal(grantee, scope->roles[ROLE_APP])) {
+    } else if (rights == (RIGHT_CONNECT | RIGHT_TEMPORARY)) {
+        SQL(query, "GRANT CONNECT, TEMPORARY ON DATABASE ");
+    } else if (rights == RIGHT_TEMPORARY) {
         SQL(query, "GRANT TEMPORARY ON DATABASE ");
     } else {
         SQL(query, "GRANT CONNECT ON DATABASE ");
@@ -541,7 +555,7 @@ int database_apply(struct sql_conn *conn, const struct call *call, struct arena 
     if (database_execute(conn, call, scope, plan, err)) {
         return -1;
     }
-    if (!seen->database.exists || plan->count == 0) {
+    if (!database_stood(scope, seen) || plan->count == 0) {
         return 0; /* new as a whole, or nothing was done */
     }
     if (database_look(conn, call, arena, scope, suspended, after, rest, err)) {

@@ -14,10 +14,10 @@
 #include "controller/base/hash.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/login_internal.h"
-#include "reconcilers/objects/objects.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/objects/objects.h"
 #include "reconcilers/registry/registry.h"
 
 enum { PASSWORD_CHARACTERS = 32, CONNECTIONS_DEFAULT = 20 };

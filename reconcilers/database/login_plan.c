@@ -17,9 +17,10 @@ static const struct {
     {DEFAULT_IDLE_TIMEOUT, "idle_in_transaction_session_timeout"},
 };
 
-static unsigned wanted_defaults(const struct login_wanted *wanted)
+static unsigned wanted_defaults(const struct scope *scope, const struct login_wanted *wanted)
 {
-    unsigned defaults = DEFAULT_ROLE | DEFAULT_SEARCH_PATH;
+    unsigned defaults = DEFAULT_SEARCH_PATH;
+    defaults |= scope->mode->logins_begin_as_group ? DEFAULT_ROLE : 0U;
     defaults |= wanted->statement_timeout_ms > 0 ? DEFAULT_STATEMENT_TIMEOUT : 0U;
     defaults |= wanted->idle_in_transaction_timeout_ms > 0 ? DEFAULT_IDLE_TIMEOUT : 0U;
     return defaults;
@@ -29,9 +30,9 @@ const char *login_mark(struct arena *arena, const struct scope *scope,
                        const struct login_wanted *wanted)
 {
     char digest[HASH128_TEXT_BYTES];
-    const char *text = arena_printf(arena, "%s %s %lld %lld", scope->roles[ROLE_APP], scope->schema,
-                                    (long long)wanted->statement_timeout_ms,
-                                    (long long)wanted->idle_in_transaction_timeout_ms);
+    const char *text = arena_printf(
+        arena, "%s %s %lld %lld", scope->roles[scope->mode->login_group], scope->schema,
+        (long long)wanted->statement_timeout_ms, (long long)wanted->idle_in_transaction_timeout_ms);
 
     hash128_text(hash_128(str_from(text)), digest);
     return arena_printf(arena, "%s %s%.16s", scope->mark, DEFAULTS_WORD, digest);
@@ -52,10 +53,11 @@ static unsigned seen_defaults(const struct role_seen *seen)
     return found;
 }
 
-static void plan_defaults(const struct role_seen *seen, const struct login_wanted *wanted,
-                          const char *mark, struct login_plan *ret)
+static void plan_defaults(const struct scope *scope, const struct role_seen *seen,
+                          const struct login_wanted *wanted, const char *mark,
+                          struct login_plan *ret)
 {
-    unsigned all = wanted_defaults(wanted);
+    unsigned all = wanted_defaults(scope, wanted);
     struct mark known = {0};
     struct mark current = {0};
     bool same = mark_parse(seen->comment, &known) && mark_parse(mark, &current) &&
@@ -81,7 +83,7 @@ void login_plan(struct arena *arena, const struct scope *scope, const struct rol
     }
     ret->set_limit = !seen->exists || seen->connection_limit != wanted->connection_limit;
     ret->set_mark = !text_equal(seen->comment, mark);
-    plan_defaults(seen, wanted, mark, ret);
+    plan_defaults(scope, seen, wanted, mark, ret);
 }
 
 bool login_plan_is_empty(const struct login_plan *plan)

@@ -17,12 +17,15 @@ static void append_defaults(struct sql *script, const struct scope *scope, const
     if (defaults & DEFAULT_ROLE) {
         begin_setting(script, scope, login);
         SQL(script, " SET role TO ");
-        sql_literal(script, scope->roles[ROLE_APP]);
+        sql_literal(script, scope->roles[scope->mode->login_group]);
         SQL(script, ";\n");
     }
     if (defaults & DEFAULT_SEARCH_PATH) {
         begin_setting(script, scope, login);
-        SQL(script, " SET search_path TO app, ");
+        SQL(script, " SET search_path TO ");
+        if (scope->mode->has_app_schema) {
+            SQL(script, "app, ");
+        }
         sql_ident(script, scope->schema);
         SQL(script, ";\n");
     }
@@ -108,7 +111,7 @@ int login_execute(struct sql_conn *conn, const struct call *call, struct arena *
     }
     if (plan->create) {
         SQL(&script, "GRANT ");
-        sql_ident(&script, scope->roles[ROLE_APP]);
+        sql_ident(&script, scope->roles[scope->mode->login_group]);
         SQL(&script, " TO ");
         sql_ident(&script, login);
         SQL(&script, ";\n");

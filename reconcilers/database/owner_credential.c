@@ -16,10 +16,10 @@
 #include "controller/base/js.h"
 #include "controller/base/str.h"
 #include "controller/kube/secret_object.h"
-#include "reconcilers/objects/objects.h"
 #include "reconcilers/database/owner_internal.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/objects/objects.h"
 #include "reconcilers/registry/registry.h"
 
 enum {

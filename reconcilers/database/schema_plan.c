@@ -69,7 +69,8 @@ int schema_decide(const struct scope *scope, const struct schema_seen *seen, int
     *ret = (struct schema_decision){
         .version = version,
         .take_schema = !seen->exists || !text_equal(seen->owner, scope->roles[ROLE_OWNER]),
-        .make_app = !text_equal(seen->app_owner, scope->roles[ROLE_APP]),
+        .make_app =
+            scope->mode->has_app_schema && !text_equal(seen->app_owner, scope->roles[ROLE_APP]),
     };
     if (!seen->has_tables && version == 0) {
         ret->action = SCHEMA_CREATE;

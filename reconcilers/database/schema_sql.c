@@ -240,7 +240,7 @@ static int list_schema(struct sql_conn *conn, const struct call *call, struct ar
     SQL(&query, "WITH given (place, role_prefix, tenant_id, tables) AS (SELECT ");
     sql_param(&query, schema);
     SQL(&query, "::text, ");
-    sql_param(&query, arena_printf(arena, "%s.", scope->database));
+    sql_param(&query, scope->role_prefix);
     SQL(&query, "::text, ");
     sql_param(&query, scope->tenant_id);
     SQL(&query, "::text, ");

@@ -49,7 +49,8 @@ struct server {
     struct arena memory;
     struct database_server *spec; /* in memory */
     struct backend *backend;
-    struct sql_pool *pool;
+    struct sql_pool *pool;        /* to the maintenance database */
+    struct sql_pool *shared_pool; /* to the shared database */
     pthread_mutex_t lock;
     struct server_credentials credentials;
     int64_t read_ms; /* when credentials were read; 0 = never */
@@ -164,6 +165,7 @@ static void remember(struct server *server, const struct server_credentials *fre
     pthread_mutex_unlock(&server->lock);
     if (changed) {
         sql_pool_reset(server->pool);
+        sql_pool_reset(server->shared_pool);
     }
 }
 
@@ -261,6 +263,22 @@ static int open_pooled(void *context, const struct call *call, struct sql_conn *
     return open_connection(server, call, server->spec->maintenance_database, ret, err);
 }
 
+static int open_shared(void *context, const struct call *call, struct sql_conn **ret,
+                       struct err *err)
+{
+    struct server *server = context;
+    return open_connection(server, call, server->spec->shared_database, ret, err);
+}
+
+/* The pool of a database, NULL if it has none: a tenant's own. */
+static struct sql_pool *find_pool(const struct server *server, const char *database)
+{
+    if (!database) {
+        return server->pool;
+    }
+    return text_equal(database, server->spec->shared_database) ? server->shared_pool : NULL;
+}
+
 /* ---- one generation of a server ---- */
 
 static struct server *server_new(struct servers *servers, const struct record *record)
@@ -281,6 +299,7 @@ static struct server *server_new(struct servers *servers, const struct record *r
     }
     server->backend = backend_new(name, connections);
     server->pool = sql_pool_new(server->spec->name, connections, open_pooled, server);
+    server->shared_pool = sql_pool_new(server->spec->name, connections, open_shared, server);
     return server;
 }
 
@@ -290,6 +309,7 @@ static void server_free(struct server *server)
         return;
     }
     sql_pool_free(server->pool);
+    sql_pool_free(server->shared_pool);
     backend_free(server->backend);
     server_credentials_release(&server->credentials);
     pthread_mutex_destroy(&server->lock);
@@ -399,17 +419,19 @@ static int server_get(struct servers *servers, const char *name, struct server *
 
 struct borrowed {
     struct server *server;
-    bool pooled;
+    struct sql_pool *pool; /* where the connection came from, or NULL */
 };
 
 static int open_guarded(struct server *server, struct reconcile *rc, const char *database,
                         struct sql_conn **ret, struct err *err)
 {
+    struct sql_pool *pool = find_pool(server, database);
+
     if (backend_enter(server->backend, rc, err)) {
         return err->cls == ERR_RETRY ? err_wrap(err, "server \"%s\"", server->spec->name) : -1;
     }
-    int result = database ? open_connection(server, &rc->call, database, ret, err)
-                          : sql_pool_borrow(server->pool, &rc->call, ret, err);
+    int result = pool ? sql_pool_borrow(pool, &rc->call, ret, err)
+                      : open_connection(server, &rc->call, database, ret, err);
     if (result) {
         backend_leave(server->backend, sql_err_unreachable(err), err);
         return err_wrap(err, "server \"%s\"", server->spec->name);
@@ -431,7 +453,7 @@ int servers_borrow(struct servers *servers, struct reconcile *rc, const char *se
     }
     struct borrowed *borrowed = xcalloc(1, sizeof(*borrowed));
     borrowed->server = borrowed_server;
-    borrowed->pooled = !database;
+    borrowed->pool = find_pool(borrowed_server, database);
     loan->internal = borrowed;
     loan->failure = (struct err){0};
     return 0;
@@ -445,8 +467,8 @@ void servers_return(struct server_loan *loan)
 
     /* A step may end in the middle of a transaction of its own. */
     sql_rollback(loan->conn);
-    if (borrowed->pooled) {
-        sql_pool_return(server->pool, loan->conn);
+    if (borrowed->pool) {
+        sql_pool_return(borrowed->pool, loan->conn);
     } else {
         sql_close(loan->conn);
     }

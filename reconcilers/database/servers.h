@@ -23,10 +23,10 @@ struct servers *servers_new(struct kube_client *kube, struct cache *cache,
 void servers_free(struct servers *servers);
 
 /* A connection of the controller's own role to `database` on `server`, behind the server's guard.
- * To the maintenance database (database NULL) they are pooled; to a tenant's they are opened and
- * closed. AUTO(server_loan) struct server_loan loan = {0}; Errors: RETRY/ServerNotFound (no such
- * DatabaseServer object), RETRY/ServerCredentialsMissing, BackendBusy, and
- * those of sql_connect. */
+ * To the maintenance database (database NULL) and the shared one they are pooled; to a tenant's
+ * own they are opened and closed. AUTO(server_loan) struct server_loan loan = {0}; Errors:
+ * RETRY/ServerNotFound (no such DatabaseServer object), RETRY/ServerCredentialsMissing,
+ * BackendBusy, and those of sql_connect. */
 struct server_loan {
     void *internal; /* NULL: nothing borrowed */
     struct sql_conn *conn;

@@ -7,8 +7,8 @@
 #include "controller/base/err.h"
 #include "controller/runtime/reconcile.h"
 
-/* TERMINAL/SnapshotNoStore when the policy wants a snapshot, which nothing can take yet: asked before
- * anything of the tenant is touched, by every step that undoes something. */
+/* TERMINAL/SnapshotNoStore when the policy wants a snapshot, which nothing can take yet: asked
+ * before anything of the tenant is touched, by every step that undoes something. */
 struct tenant_work;
 MUST_CHECK int deletion_check(const struct tenant_work *work, struct err *err);
 

@@ -25,6 +25,14 @@
 /* Cluster-wide roles of programs that serve all tenants; on every database server. */
 #define NAME_ROLE_APP "tenantry_app"
 #define NAME_ROLE_GATEWAY "tenantry_gateway"
+/* What the tenants of a server share: who may connect to the shared database, and around the tables
+ * of isolation mode Row. */
+#define NAME_ROLE_SHARED "tenantry_shared"
+#define NAME_SCHEMA_ROWS "tenantry_rows"
+#define NAME_ROLE_ROWS_PREFIX "tenantry_rows."
+#define NAME_ROLE_ROWS_OWNER NAME_ROLE_ROWS_PREFIX "owner"
+#define NAME_ROLE_ROWS_RW NAME_ROLE_ROWS_PREFIX "rw"
+#define NAME_ROLE_ROWS_RO NAME_ROLE_ROWS_PREFIX "ro"
 
 enum { NAME_SUBDOMAIN_BYTES = 48 };
 

@@ -12,6 +12,7 @@
 #define THEIRS "tenantry: tenant " OTHER_ID " uid uid-2"
 
 static const struct scope scope = {
+    .mode = &mode_database,
     .tenant_id = ID,
     .uid = "uid-1",
     .subdomain = "acme",

@@ -6,6 +6,7 @@
 #include "reconcilers/database/login_internal.h"
 
 static const struct scope scope = {
+    .mode = &mode_database,
     .tenant_id = "8c6f0000-0000-4000-8000-000000000001",
     .uid = "uid-1",
     .database = "tenant_acme",

@@ -4,6 +4,7 @@
 #include "reconcilers/database/schema_internal.h"
 
 static const struct scope scope = {
+    .mode = &mode_database,
     .database = "tenant_acme",
     .schema = "public",
     .roles = {"tenant_acme.owner", "tenant_acme.rw", "tenant_acme.ro", "tenant_acme.app"},
