@@ -10,6 +10,7 @@
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/work.h"
+#include "reconcilers/registry/registry.h"
 
 enum { STATUS_MAX_BYTES = 64 * 1024, ANSWER_MAX_BYTES = 4 << 20, WORDS_MAX_BYTES = 2048 };
 
@@ -203,6 +204,40 @@ static int write_label(const struct visit *visit, struct err *err)
     return 0;
 }
 
+/* ---- the registry's copy ---- */
+
+/* The gateway knows no Kubernetes, and finds the servers in the registry. */
+static int tell_registry(const struct visit *visit, struct err *err)
+{
+    struct server_endpoint endpoint = {0};
+
+    if (!visit->looked) {
+        return 0;
+    }
+    if (servers_endpoint(visit->services->servers, visit->rc->arena, visit->server->name, &endpoint,
+                         err)) {
+        return -1;
+    }
+    const struct registry_server server = {
+        .name = visit->server->name,
+        .host = endpoint.host,
+        .port = endpoint.port,
+        .sslmode = endpoint.sslmode,
+        .ca_pem = endpoint.ca_pem,
+        .target_session_attrs = endpoint.target_session_attrs ? endpoint.target_session_attrs : "",
+    };
+    return registry_server_put(visit->services->registry, visit->rc, &server, err);
+}
+
+static struct outcome forget(struct reconcile *rc, const struct services *services)
+{
+    struct err err;
+
+    servers_forget(services->servers, rc->key);
+    return registry_server_remove(services->registry, rc, rc->key, &err) ? outcome_from_err(&err, 0)
+                                                                         : outcome_done(0);
+}
+
 /* ---- the reconcile ---- */
 
 static int64_t next_check_ms(const struct services *services)
@@ -225,8 +260,7 @@ struct outcome database_server_reconcile(struct reconcile *rc)
     struct err err;
 
     if (!record) {
-        servers_forget(services->servers, rc->key);
-        return outcome_done(0);
+        return forget(rc, services);
     }
     visit->rc = rc;
     visit->services = services;
@@ -245,6 +279,9 @@ struct outcome database_server_reconcile(struct reconcile *rc)
         merge(&outcome, &err, next_ms);
     }
     if (write_status(visit, &err)) {
+        merge(&outcome, &err, next_ms);
+    }
+    if (tell_registry(visit, &err)) {
         merge(&outcome, &err, next_ms);
     }
     return outcome;

@@ -164,6 +164,16 @@ static const struct field tier_database_fields[] = {
     DURATION("idleInTransactionTimeout", struct tier, idle_in_transaction_timeout_ms),
     END,
 };
+static const struct field tier_gateway_fields[] = {
+    INT("requestsPerSecond", struct tier, requests_per_second),
+    INT("burst", struct tier, burst),
+    ENUM("failMode", struct tier, fail_mode, fail_mode_words),
+    END,
+};
+static const struct field tier_idle_fields[] = {
+    ENUM("wake", struct tier, idle_wake, idle_wake_words),
+    END,
+};
 static const struct field tier_spec_fields[] = {
     LIST("quotas", FIELD_INT_MAP, struct tier, quotas, quota_count),
     OBJECT("price", price_fields),
@@ -172,6 +182,8 @@ static const struct field tier_spec_fields[] = {
     OBJECT("placement", placement_fields),
     LIST("extensions", FIELD_TEXTS, struct tier, extensions, extension_count),
     OBJECT("database", tier_database_fields),
+    OBJECT("gateway", tier_gateway_fields),
+    OBJECT("idle", tier_idle_fields),
     END,
 };
 static const struct field tier_status_fields[] = {

@@ -8,6 +8,8 @@ const char *const isolation_words[] = {"", "Database", "Schema", "Row", NULL};
 const char *const deletion_policy_words[] = {"Retain", "Delete", "Snapshot", NULL};
 const char *const member_role_words[] = {"member", "admin", "owner", NULL};
 const char *const billing_cycle_words[] = {"monthly", "annual", NULL};
+const char *const fail_mode_words[] = {"Closed", "Open", NULL};
+const char *const idle_wake_words[] = {"Hold", "Refuse", NULL};
 
 const char *isolation_text(enum isolation isolation)
 {
@@ -38,4 +40,14 @@ const char *member_role_text(enum member_role role)
 const char *billing_cycle_text(enum billing_cycle cycle)
 {
     return billing_cycle_words[cycle];
+}
+
+const char *fail_mode_text(enum fail_mode mode)
+{
+    return fail_mode_words[mode];
+}
+
+const char *idle_wake_text(enum idle_wake wake)
+{
+    return idle_wake_words[wake];
 }

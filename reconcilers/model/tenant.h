@@ -15,12 +15,16 @@ enum deletion_policy { DELETION_RETAIN, DELETION_DELETE, DELETION_SNAPSHOT };
 enum member_role { MEMBER_MEMBER, MEMBER_ADMIN, MEMBER_OWNER }; /* absent = the least right */
 enum drift_mode { DRIFT_HEAL, DRIFT_WARN };
 enum billing_cycle { BILLING_MONTHLY, BILLING_ANNUAL };
+enum fail_mode { FAIL_CLOSED, FAIL_OPEN };
+enum idle_wake { WAKE_HOLD, WAKE_REFUSE };
 
 const char *isolation_text(enum isolation isolation); /* "Database", ...; "" for DEFAULT */
 bool isolation_parse(const char *text, enum isolation *ret);
 const char *deletion_policy_text(enum deletion_policy policy);
 const char *member_role_text(enum member_role role);      /* "owner", ... */
 const char *billing_cycle_text(enum billing_cycle cycle); /* "monthly", "annual" */
+const char *fail_mode_text(enum fail_mode mode);          /* "Closed", "Open" */
+const char *idle_wake_text(enum idle_wake wake);          /* "Hold", "Refuse" */
 
 /* Laid out as struct kube_pair and as FIELD_TEXT_MAP wants it. */
 struct text_pair {
@@ -139,8 +143,13 @@ struct tier {
     int64_t connection_limit; /* 0 = none said: 20 */
     int64_t statement_timeout_ms;
     int64_t idle_in_transaction_timeout_ms;
-    bool in_use_label;      /* carries tenantry.dev/in-use */
-    int64_t status_tenants; /* as last written, -1 = never */
+    /* How the gateway treats tenants of the tier. */
+    int64_t requests_per_second; /* 0 = no limit */
+    int64_t burst;               /* 0 = requests_per_second */
+    enum fail_mode fail_mode;    /* when the registry cannot be asked */
+    enum idle_wake idle_wake;    /* of a request to a tenant that sleeps */
+    bool in_use_label;           /* carries tenantry.dev/in-use */
+    int64_t status_tenants;      /* as last written, -1 = never */
     int64_t observed_generation;
     struct condition_set conditions;
 };

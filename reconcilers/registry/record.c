@@ -6,7 +6,6 @@
  * Making a row is one transaction with its billing period, under a lock that lets capacity be
  * counted truly. */
 #include "controller/base/buf.h"
-#include "controller/base/jsonw.h"
 #include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
@@ -18,7 +17,6 @@
 
 enum {
     PLACEMENT_LOCK = 0x7e4b, /* ours in the registry's key space: one placement at a time */
-    SETTINGS_MAX_BYTES = 1 << 20,
     OBJECT_MAX_BYTES = 4 << 20,
 };
 
@@ -224,41 +222,31 @@ static int check_alive(struct reconcile *rc, const struct tenant_work *work, str
                                                 "the tenant is being deleted, or already gone");
 }
 
-static const char *render_settings(struct arena *arena, const struct tenant *tenant)
-{
-    AUTO(buf) struct buf text = BUF(SETTINGS_MAX_BYTES);
-    struct jsonw writer;
-
-    jsonw_init(&writer, &text);
-    jsonw_object(&writer, NULL);
-    for (size_t i = 0; i < tenant->setting_count; i++) {
-        jsonw_text(&writer, tenant->settings[i].name, tenant->settings[i].value);
-    }
-    jsonw_end_object(&writer);
-    return arena_strdup(arena, buf_text(&text));
-}
-
 static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_conn *conn,
                   struct err *err)
 {
     const struct tenant *tenant = work->tenant;
-    const char *settings = render_settings(rc->arena, tenant);
+    struct record_documents documents = {0};
     struct record_observed observed = {0};
     struct record_values wanted = {0};
     struct record_decision decision = {0};
 
-    if (record_observe(conn, &rc->call, rc->arena, tenant, work->tier, settings, &observed, err) ||
+    record_render(rc->arena, tenant, work->tier, &documents);
+    if (record_observe(conn, &rc->call, rc->arena, tenant, work->tier, &documents, &observed,
+                       err) ||
         look_for_tenants(rc, work, &observed, err) ||
         record_decide(tenant, work->services->adopt_orphans, observed.candidates, observed.count,
                       &decision, err)) {
         return -1;
     }
-    record_wanted(rc->arena, tenant, work->tier, settings, &wanted);
+    record_wanted(rc->arena, tenant, work->tier, &documents, &wanted);
     if (decision.action == RECORD_CREATE) {
         return create(rc, work, conn, &wanted, err);
     }
     wanted.text[COLUMN_MRR] = observed.mrr;
-    wanted.text[COLUMN_SETTINGS] = observed.settings;
+    wanted.text[COLUMN_SETTINGS] = observed.documents.settings;
+    wanted.text[COLUMN_FEATURES] = observed.documents.features;
+    wanted.text[COLUMN_GATEWAY] = observed.documents.gateway;
     if (decision.candidate->deleted && check_alive(rc, work, err)) {
         return -1;
     }

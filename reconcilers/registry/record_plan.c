@@ -8,9 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "controller/base/buf.h"
+#include "controller/base/jsonw.h"
 #include "controller/base/str.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/registry/quotas_plan.h"
+
+enum { DOCUMENT_MAX_BYTES = 1 << 20 };
 
 const char *const record_columns[COLUMN_COUNT] = {
     [COLUMN_NAME] = "name",
@@ -27,6 +31,8 @@ const char *const record_columns[COLUMN_COUNT] = {
     [COLUMN_TENANT_NAME] = "tenant_name",
     [COLUMN_TENANT_UID] = "tenant_uid",
     [COLUMN_SETTINGS] = "settings",
+    [COLUMN_FEATURES] = "features",
+    [COLUMN_GATEWAY] = "gateway",
     [COLUMN_DATABASE_NAME] = "database_name",
     [COLUMN_SERVER] = "server",
     [COLUMN_ISOLATION] = "isolation",
@@ -182,6 +188,66 @@ int record_decide(const struct tenant *tenant, bool adopt_orphans,
 
 /* ---- what it says ---- */
 
+static const char *render_settings(struct arena *arena, const struct tenant *tenant)
+{
+    AUTO(buf) struct buf text = BUF(DOCUMENT_MAX_BYTES);
+    struct jsonw writer;
+
+    jsonw_init(&writer, &text);
+    jsonw_object(&writer, NULL);
+    for (size_t i = 0; i < tenant->setting_count; i++) {
+        jsonw_text(&writer, tenant->settings[i].name, tenant->settings[i].value);
+    }
+    jsonw_end_object(&writer);
+    return arena_strdup(arena, buf_text(&text));
+}
+
+static const char *render_features(struct arena *arena, const struct tier *tier)
+{
+    AUTO(buf) struct buf text = BUF(DOCUMENT_MAX_BYTES);
+    struct jsonw writer;
+
+    jsonw_init(&writer, &text);
+    jsonw_array(&writer, NULL);
+    for (size_t i = 0; i < tier->feature_count; i++) {
+        jsonw_text(&writer, NULL, tier->features[i]);
+    }
+    jsonw_end_array(&writer);
+    return arena_strdup(arena, buf_text(&text));
+}
+
+/* Only what differs from the defaults, so that a tier which says nothing writes nothing. */
+static const char *render_gateway(struct arena *arena, const struct tier *tier)
+{
+    AUTO(buf) struct buf text = BUF(DOCUMENT_MAX_BYTES);
+    struct jsonw writer;
+
+    jsonw_init(&writer, &text);
+    jsonw_object(&writer, NULL);
+    if (tier->requests_per_second > 0) {
+        jsonw_int(&writer, "requestsPerSecond", tier->requests_per_second);
+        jsonw_int(&writer, "burst", tier->burst > 0 ? tier->burst : tier->requests_per_second);
+    }
+    if (tier->fail_mode != FAIL_CLOSED) {
+        jsonw_text(&writer, "failMode", fail_mode_text(tier->fail_mode));
+    }
+    if (tier->idle_wake != WAKE_HOLD) {
+        jsonw_text(&writer, "wake", idle_wake_text(tier->idle_wake));
+    }
+    jsonw_end_object(&writer);
+    return arena_strdup(arena, buf_text(&text));
+}
+
+void record_render(struct arena *arena, const struct tenant *tenant, const struct tier *tier,
+                   struct record_documents *ret)
+{
+    *ret = (struct record_documents){
+        .settings = render_settings(arena, tenant),
+        .features = tier ? render_features(arena, tier) : NULL,
+        .gateway = tier ? render_gateway(arena, tier) : NULL,
+    };
+}
+
 /* tenants.max_* are integers; a resource that nobody names is refused by the gateway, hence 0. */
 static const char *column_limit(struct arena *arena, const struct quota *quotas, size_t count,
                                 const char *resource)
@@ -193,7 +259,7 @@ static const char *column_limit(struct arena *arena, const struct quota *quotas,
 }
 
 void record_wanted(struct arena *arena, const struct tenant *tenant, const struct tier *tier,
-                   const char *settings, struct record_values *ret)
+                   const struct record_documents *documents, struct record_values *ret)
 {
     *ret = (struct record_values){0};
     ret->text[COLUMN_NAME] =
@@ -203,7 +269,9 @@ void record_wanted(struct arena *arena, const struct tenant *tenant, const struc
     ret->text[COLUMN_BILLING_CYCLE] = billing_cycle_text(tenant->billing_cycle);
     ret->text[COLUMN_TENANT_NAME] = tenant->name;
     ret->text[COLUMN_TENANT_UID] = tenant->uid;
-    ret->text[COLUMN_SETTINGS] = settings;
+    ret->text[COLUMN_SETTINGS] = documents->settings;
+    ret->text[COLUMN_FEATURES] = documents->features;
+    ret->text[COLUMN_GATEWAY] = documents->gateway;
     if (!tier) {
         return;
     }

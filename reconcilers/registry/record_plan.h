@@ -26,6 +26,8 @@ enum record_column {
     COLUMN_TENANT_NAME,
     COLUMN_TENANT_UID,
     COLUMN_SETTINGS,
+    COLUMN_FEATURES,
+    COLUMN_GATEWAY,
     COLUMN_DATABASE_NAME,
     COLUMN_SERVER,
     COLUMN_ISOLATION,
@@ -37,6 +39,13 @@ extern const char *const record_columns[COLUMN_COUNT];
 /* Values as PostgreSQL prints them; NULL is SQL NULL, or "no opinion" in what is wanted. */
 struct record_values {
     const char *text[COLUMN_COUNT];
+};
+
+/* The columns that hold JSON, as text. */
+struct record_documents {
+    const char *settings;
+    const char *features; /* NULL without a tier, as the next */
+    const char *gateway;  /* how the gateway treats the tenant (docs/gateway.md) */
 };
 
 /* A row that may concern the tenant. */
@@ -66,10 +75,13 @@ MUST_CHECK int record_decide(const struct tenant *tenant, bool adopt_orphans,
                              struct record_decision *ret, struct err *err);
 
 /* What the row shall say. tier may be NULL: then what follows from it has no opinion, and neither
- * have mrr and the place, which the caller fills. settings: the JSON text. Strings are borrowed or
- * in the arena. */
+ * have mrr and the place, which the caller fills. Strings are borrowed or in the arena. */
 void record_wanted(struct arena *arena, const struct tenant *tenant, const struct tier *tier,
-                   const char *settings, struct record_values *ret);
+                   const struct record_documents *documents, struct record_values *ret);
+
+/* Render the documents into the arena. */
+void record_render(struct arena *arena, const struct tenant *tenant, const struct tier *tier,
+                   struct record_documents *ret);
 
 /* Columns where actual differs from what is wanted; places are only ever filled, never changed.
  * Returns how many. */

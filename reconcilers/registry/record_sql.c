@@ -10,6 +10,8 @@ enum {
     RESULT_RETAINED,
     RESULT_MRR,
     RESULT_SETTINGS,
+    RESULT_FEATURES,
+    RESULT_GATEWAY,
     RESULT_VALUES,
 };
 
@@ -53,7 +55,8 @@ static void append_select(struct sql *query)
                "AND b.billing_period_end > (now() AT TIME ZONE 'UTC')::date), "
                "(SELECT string_agg(format('%s %s on %s', r.kind, r.name, r.location), ', ' "
                "ORDER BY r.kind, r.name) FROM (SELECT * FROM public.tenant_retained "
-               "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), w.mrr, w.settings");
+               "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), w.mrr, w.settings, "
+               "w.features, w.gateway");
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         SQL(query, ", ");
         sql_ident2(query, "t", record_columns[i]);
@@ -76,7 +79,9 @@ static void take_candidates(struct arena *arena, const struct sql_rows *rows,
         .candidates = ARENA_ARRAY(arena, struct record_candidate, count),
         .count = count,
         .mrr = copy(arena, rows, 0, RESULT_MRR),
-        .settings = copy(arena, rows, 0, RESULT_SETTINGS),
+        .documents = {.settings = copy(arena, rows, 0, RESULT_SETTINGS),
+                      .features = copy(arena, rows, 0, RESULT_FEATURES),
+                      .gateway = copy(arena, rows, 0, RESULT_GATEWAY)},
     };
     for (size_t i = 0; i < count; i++) {
         struct record_candidate *candidate = &ret->candidates[i];
@@ -92,8 +97,9 @@ static void take_candidates(struct arena *arena, const struct sql_rows *rows,
 }
 
 int record_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                   const struct tenant *tenant, const struct tier *tier, const char *settings,
-                   struct record_observed *ret, struct err *err)
+                   const struct tenant *tenant, const struct tier *tier,
+                   const struct record_documents *documents, struct record_observed *ret,
+                   struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
@@ -102,8 +108,12 @@ int record_observe(struct sql_conn *conn, const struct call *call, struct arena 
     append_select(&query);
     append_mrr(&query, tenant, tier);
     SQL(&query, "::numeric(10,2)::text AS mrr, ");
-    sql_param(&query, settings);
-    SQL(&query, "::jsonb::text AS settings) w WHERE t.tenant_uid = ");
+    sql_param(&query, documents->settings);
+    SQL(&query, "::jsonb::text AS settings, ");
+    sql_param(&query, documents->features);
+    SQL(&query, "::jsonb::text AS features, ");
+    sql_param(&query, documents->gateway);
+    SQL(&query, "::jsonb::text AS gateway) w WHERE t.tenant_uid = ");
     sql_param(&query, tenant->uid);
     SQL(&query, " OR t.subdomain = ");
     sql_param(&query, tenant->subdomain);
@@ -131,7 +141,8 @@ int record_observe_own(struct sql_conn *conn, const struct call *call, struct ar
 
     sql_init(&query);
     append_select(&query);
-    SQL(&query, "NULL AS mrr, NULL AS settings) w WHERE t.tenant_uid = ");
+    SQL(&query, "NULL AS mrr, NULL AS settings, NULL AS features, NULL AS gateway) w WHERE "
+                "t.tenant_uid = ");
     sql_param(&query, tenant->uid);
     SQL(&query, " ORDER BY t.status = 'deleted', t.deleted_at DESC, t.id LIMIT 1");
     if (sql_query(conn, call, &query, &rows, err)) {

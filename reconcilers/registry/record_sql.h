@@ -18,13 +18,14 @@ struct record_observed {
     size_t count;
     /* As PostgreSQL would store them; NULL when there is no candidate to compare with. */
     const char *mrr; /* NULL too without a tier */
-    const char *settings;
+    struct record_documents documents;
 };
 
 /* Every row that may concern the tenant: by UID, by subdomain, by the id that it wants to adopt. */
 MUST_CHECK int record_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
                               const struct tenant *tenant, const struct tier *tier,
-                              const char *settings, struct record_observed *ret, struct err *err);
+                              const struct record_documents *documents, struct record_observed *ret,
+                              struct err *err);
 /* Only by UID, the one in force first. */
 MUST_CHECK int record_observe_own(struct sql_conn *conn, const struct call *call,
                                   struct arena *arena, const struct tenant *tenant,

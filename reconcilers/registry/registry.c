@@ -147,7 +147,8 @@ int registry_migrate(struct registry *registry, const struct call *call, struct 
 
     if (sql_loan_take(&loan, registry->pool, call, err) || close_to_public(loan.conn, call, err) ||
         check_rights(loan.conn, call, err) ||
-        migrate(loan.conn, call, registry_migrations, &applied, err)) {
+        migrate(loan.conn, call, registry_migrations, &applied, err) ||
+        registry_grant_gateway(loan.conn, call, err)) {
         return -1;
     }
     log_debug(call->log, "registry migrated", KV_INT("applied", applied));

@@ -84,6 +84,26 @@ MUST_CHECK int registry_unretain(struct registry *registry, struct reconcile *rc
                                  const char *tenant_id, const char *kind, const char *name,
                                  struct err *err);
 
+/* Where a DatabaseServer is found, for the gateway: a row of database_servers; no write when equal.
+ * With it the rights of role tenantry_gateway in the registry, where that role exists and lacks
+ * them. Nothing here is secret. */
+struct registry_server {
+    const char *name;
+    const char *host; /* hosts joined by ',' */
+    int port;
+    const char *sslmode;
+    const char *ca_pem;               /* "" if none */
+    const char *target_session_attrs; /* "" if none */
+};
+MUST_CHECK int registry_server_put(struct registry *registry, struct reconcile *rc,
+                                   const struct registry_server *server, struct err *err);
+/* Forget a server whose object is gone. */
+MUST_CHECK int registry_server_remove(struct registry *registry, struct reconcile *rc,
+                                      const char *name, struct err *err);
+/* Grant role tenantry_gateway what it needs in the registry, if it exists and lacks any of it. */
+MUST_CHECK int registry_grant_gateway(struct sql_conn *conn, const struct call *call,
+                                      struct err *err);
+
 /* tenant_users row of a person; idempotent, no write when equal. status "active" or "disabled". */
 MUST_CHECK int registry_user_put(struct registry *registry, struct reconcile *rc,
                                  const char *tenant_id, const char *email, const char *role,

@@ -4,7 +4,7 @@
 /* Raise a number when the step begins to make something else of the same inputs: every tenant is
  * then looked at once after the upgrade. Nothing else about the program counts, so that other
  * upgrades are free. */
-static const char step_versions[] = "Record=1 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
+static const char step_versions[] = "Record=2 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
                                     "Schema=1 DatabaseLogin=1 Owner=1";
 
 void tenant_inputs_hash(const struct tenant *tenant, const struct tier *tier,

@@ -249,10 +249,15 @@ static const struct quota premium_quotas[] = {
     {"api_requests", 10000}, {"compute_hours", 10}, {"sandboxes", 5},
     {"storage_mb", 1000},    {"users", 5},
 };
+static const char *const premium_features[] = {"sso"};
 static const struct tier premium = {
     .name = "premium",
     .quotas = premium_quotas,
     .quota_count = ARRAY_COUNT(premium_quotas),
+    .features = premium_features,
+    .feature_count = ARRAY_COUNT(premium_features),
+    .requests_per_second = 50,
+    .fail_mode = FAIL_OPEN,
 };
 
 static void the_row_follows_tier_and_overrides(void **state)
@@ -260,6 +265,7 @@ static void the_row_follows_tier_and_overrides(void **state)
     static const struct quota overrides[] = {{"users", -1}, {"storage_mb", 2000}};
     AUTO(arena) struct arena arena = {0};
     struct tenant tenant = make_tenant();
+    struct record_documents documents;
     struct record_values wanted;
 
     (void)state;
@@ -269,7 +275,8 @@ static void the_row_follows_tier_and_overrides(void **state)
     tenant.quota_count = ARRAY_COUNT(overrides);
     tenant.billing_cycle = BILLING_ANNUAL;
     tenant.state = TENANT_SUSPENDED;
-    record_wanted(&arena, &tenant, &premium, "{}", &wanted);
+    record_render(&arena, &tenant, &premium, &documents);
+    record_wanted(&arena, &tenant, &premium, &documents, &wanted);
     CHECK_TEXT(wanted.text[COLUMN_NAME], "Acme Corporation");
     CHECK_TEXT(wanted.text[COLUMN_TIER], "premium");
     CHECK_TEXT(wanted.text[COLUMN_BILLING_PLAN], "premium");
@@ -280,21 +287,28 @@ static void the_row_follows_tier_and_overrides(void **state)
     CHECK_TEXT(wanted.text[COLUMN_MAX_USERS], "2147483647");
     CHECK_NULL(wanted.text[COLUMN_MRR]);
     CHECK_NULL(wanted.text[COLUMN_SERVER]);
+    CHECK_TEXT(wanted.text[COLUMN_FEATURES], "[\"sso\"]");
+    CHECK_TEXT(wanted.text[COLUMN_GATEWAY],
+               "{\"requestsPerSecond\":50,\"burst\":50,\"failMode\":\"Open\"}");
 }
 
 static void without_a_tier_its_columns_are_left_alone(void **state)
 {
     AUTO(arena) struct arena arena = {0};
     struct tenant tenant = make_tenant();
+    struct record_documents documents;
     struct record_values wanted;
 
     (void)state;
     arena_init(&arena, 0);
-    record_wanted(&arena, &tenant, NULL, "{}", &wanted);
+    record_render(&arena, &tenant, NULL, &documents);
+    record_wanted(&arena, &tenant, NULL, &documents, &wanted);
     CHECK_TEXT(wanted.text[COLUMN_NAME], "acme");
     CHECK_TEXT(wanted.text[COLUMN_STATUS], "active");
     CHECK_NULL(wanted.text[COLUMN_TIER]);
     CHECK_NULL(wanted.text[COLUMN_MAX_USERS]);
+    CHECK_NULL(wanted.text[COLUMN_FEATURES]);
+    CHECK_NULL(wanted.text[COLUMN_GATEWAY]);
 }
 
 static void only_differences_are_written(void **state)
