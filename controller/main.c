@@ -26,7 +26,7 @@ struct program {
     struct cache *tenants, *tiers, *database_servers;
     struct servers *servers;
     struct tenant_environment environment;
-    struct controller *tenant_controller, *tier_controller, *server_controller;
+    struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller;
     struct tenant_wake wake;
 };
 
@@ -124,6 +124,9 @@ static void make_controllers(struct program *program)
 
     program->tenant_controller = make_controller(program, "tenant", (int)program->options.workers,
                                                  tenant_reconcile, environment);
+    program->purge_controller =
+        make_controller(program, "tenantpurge", 1, tenant_purge, environment);
+    queue_add(controller_queue(program->purge_controller), TENANT_PURGE_LIST, QUEUE_LOW);
     program->tier_controller =
         make_controller(program, "tenanttier", 1, tier_reconcile, environment);
     program->server_controller = make_controller(program, "databaseserver", 2,
@@ -171,6 +174,7 @@ static void free_program(struct program *program)
 {
     controller_free(program->server_controller);
     controller_free(program->tier_controller);
+    controller_free(program->purge_controller);
     controller_free(program->tenant_controller);
     crew_free(program->environment.crew);
     servers_free(program->servers);

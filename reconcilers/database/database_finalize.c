@@ -21,14 +21,9 @@ enum { BUSY_RETRY_MS = 5000, DAY_S = 24 * 60 * 60 };
 
 /* ---- policy ---- */
 
-bool deletion_retains(const struct tenant_work *work)
-{
-    return work->deletion_policy == DELETION_RETAIN || work->tenant->deletion_grace_days > 0;
-}
-
 int deletion_check(const struct tenant_work *work, struct err *err)
 {
-    if (work->deletion_policy != DELETION_SNAPSHOT || deletion_retains(work)) {
+    if (work->deletion_policy != DELETION_SNAPSHOT || work_retains(work)) {
         return 0;
     }
     return err_set(
@@ -37,12 +32,11 @@ int deletion_check(const struct tenant_work *work, struct err *err)
         "is none; nothing was deleted: set deletionPolicy to Retain or Delete");
 }
 
-/* When the purge of what grace keeps is due, 0 = never. The purge itself is to look for such rows
- * of tenant_retained and to run destroy() for them. */
+/* When the purge of what grace keeps is due, 0 = never (tenant_purge.c). */
 static int64_t delete_after_s(const struct tenant_work *work)
 {
-    bool grace = work->deletion_policy != DELETION_RETAIN && work->tenant->deletion_grace_days > 0;
-    return grace ? clock_wall_s() + work->tenant->deletion_grace_days * DAY_S : 0;
+    return work_keeps_for_days(work) ? clock_wall_s() + work->tenant->deletion_grace_days * DAY_S
+                                     : 0;
 }
 
 /* ---- on the server ---- */
@@ -404,7 +398,7 @@ int database_finalize(struct reconcile *rc, void *subject, struct err *err)
     }
     struct ending *ending = ARENA_NEW(rc->arena, struct ending);
     *ending = (struct ending){.rc = rc, .work = work, .scope = &scope};
-    int result = deletion_retains(work) ? retain(ending, err) : destroy(ending, err);
+    int result = work_retains(work) ? retain(ending, err) : destroy(ending, err);
     if (result && work->tenant->force_finalize && err->cls != ERR_CANCELED) {
         return let_go(ending, err);
     }

@@ -265,10 +265,6 @@ void database_sql_shared_roles(struct sql *query);
 /* PostgreSQL 16 and later keep the rights to inherit and to SET ROLE with each grant. */
 enum { POSTGRES_16 = 160000 };
 
-/* ---- deletion ---- */
-
-/* Whether what the tenant has is kept: by its policy, or for days of grace. */
-bool deletion_retains(const struct tenant_work *work);
 /* Whether the server's object says to warn of drift only. */
 bool database_warns_only(const struct tenant_work *work);
 /* Whether the tenant was complete once, so that what differs now was changed by somebody. */

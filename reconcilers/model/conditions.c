@@ -85,6 +85,8 @@ const struct reason reasons[] = {
     {"OutOfResources", "The controller has no threads or descriptors left.", "Raise its limits."},
     {"PoolExhausted", "All connections of the pool are in use.", "Nothing; it is tried again."},
     {"Progressing", "The work goes on.", ""},
+    {"Purging", "The days of grace of an earlier tenant of that name are over.",
+     "Nothing; the tenant is made once all that was kept is removed."},
     {"ResourceVersionTooLarge", "The API server is behind the version asked for.",
      "Nothing; it is read anew."},
     {"ResponseTooLarge", "An answer was larger than anything expected.", "Report it."},

@@ -3,6 +3,16 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
 
+bool work_retains(const struct tenant_work *work)
+{
+    return work->deletion_policy == DELETION_RETAIN || work->tenant->deletion_grace_days > 0;
+}
+
+bool work_keeps_for_days(const struct tenant_work *work)
+{
+    return work->deletion_policy != DELETION_RETAIN && work->tenant->deletion_grace_days > 0;
+}
+
 void work_event(const struct tenant_work *work, enum event_type type, const char *reason,
                 const char *action, const char *format, ...)
 {

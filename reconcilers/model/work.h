@@ -66,6 +66,11 @@ struct tenant_work {
     const char *quota_exceeded; /* NULL, or the message of QuotaExceeded */
 };
 
+/* Whether what a tenant that is being deleted has is kept: by its policy, or for days of grace. */
+bool work_retains(const struct tenant_work *work);
+/* The latter: it is removed after them. */
+bool work_keeps_for_days(const struct tenant_work *work);
+
 /* Record an Event about the tenant: what was made, healed, or stands in the way. */
 void work_event(const struct tenant_work *work, enum event_type type, const char *reason,
                 const char *action, const char *format, ...) PRINTF_LIKE(5, 6);

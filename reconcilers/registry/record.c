@@ -293,6 +293,12 @@ int record_find(struct reconcile *rc, void *subject, struct err *err)
     return 0;
 }
 
+/* What the days of grace end with. */
+static const char *purge_policy(const struct tenant_work *work)
+{
+    return work_keeps_for_days(work) ? deletion_policy_text(work->deletion_policy) : NULL;
+}
+
 int record_finalize(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
@@ -306,7 +312,8 @@ int record_finalize(struct reconcile *rc, void *subject, struct err *err)
         return registry_loan_report(&loan, err);
     }
     if (observed.count > 0 && !observed.candidates[0].deleted &&
-        record_mark_deleted(loan.conn, &rc->call, observed.candidates[0].id, err)) {
+        record_mark_deleted(loan.conn, &rc->call, observed.candidates[0].id, purge_policy(work),
+                            err)) {
         return registry_loan_report(&loan, err);
     }
     return 0;

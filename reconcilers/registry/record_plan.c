@@ -100,6 +100,13 @@ static int decide_taken(const struct tenant *tenant, bool adopt_orphans,
 static int refuse_retained(const struct tenant *tenant, const struct record_candidate *retained,
                            struct err *err)
 {
+    if (retained->purging) {
+        return err_set(
+            err, ERR_WAIT, "Purging",
+            "what an earlier tenant left under the name \"%s\" (id %s) is being removed, "
+            "since its days of grace are over: %s",
+            tenant->subdomain, retained->id, retained->retained);
+    }
     return err_set(err, ERR_TERMINAL, "NameConflict",
                    "an earlier tenant left things that bear the name \"%s\": %s. Annotate this "
                    "Tenant with %s: %s to take them back under that id, or remove them and their "
@@ -124,8 +131,15 @@ static int decide_adoption(const struct tenant *tenant, const struct record_cand
                        "annotation, or make the Tenant with that subdomain",
                        NAME_ANNOTATION_ADOPT, row->id, row->values.text[COLUMN_SUBDOMAIN]);
     }
-    if (retained && text_is_empty(row->retained)) { /* the name is somebody else's */
-        return refuse_retained(tenant, retained, err);
+    if (retained && (row->purging || text_is_empty(row->retained))) {
+        return refuse_retained(tenant, retained, err); /* the name is somebody else's, or goes */
+    }
+    if (row->purging) {
+        return err_set(
+            err, ERR_TERMINAL, "NameConflict",
+            "annotation %s names id %s, whose things were removed when its days of grace "
+            "were over: remove the annotation to make a new tenant",
+            NAME_ANNOTATION_ADOPT, row->id);
     }
     *ret = (struct record_decision){RECORD_TAKE_BACK, row};
     return 0;
@@ -172,7 +186,7 @@ int record_decide(const struct tenant *tenant, bool adopt_orphans,
         return decide_taken(tenant, adopt_orphans, taken, ret, err);
     }
     own = find(candidates, count, true, COLUMN_TENANT_UID, tenant->uid);
-    if (own) { /* somebody marked it deleted, though its Tenant stands */
+    if (own && !own->purging) { /* somebody marked it deleted, though its Tenant stands */
         *ret = (struct record_decision){RECORD_KEEP, own};
         return 0;
     }

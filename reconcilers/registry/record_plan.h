@@ -54,6 +54,7 @@ struct record_candidate {
     bool deleted;
     bool has_period;      /* a billing period that covers today */
     bool tenant_gone;     /* the Tenant of that UID exists no more; false while unsure */
+    bool purging;         /* its days of grace are over: it cannot be taken back any more */
     const char *retained; /* what is listed in tenant_retained, in words; "" if nothing */
     struct record_values values;
 };
@@ -69,7 +70,8 @@ struct record_decision {
     const struct record_candidate *candidate; /* NULL for CREATE */
 };
 
-/* Which row is the tenant's. Errors: TERMINAL/NameConflict, with every way out. */
+/* Which row is the tenant's. Errors: TERMINAL/NameConflict, with every way out; WAIT/Purging while
+ * what bears the name is being removed. */
 MUST_CHECK int record_decide(const struct tenant *tenant, bool adopt_orphans,
                              const struct record_candidate *candidates, size_t count,
                              struct record_decision *ret, struct err *err);

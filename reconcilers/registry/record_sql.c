@@ -7,6 +7,7 @@ enum {
     RESULT_ID,
     RESULT_DELETED,
     RESULT_HAS_PERIOD,
+    RESULT_PURGING,
     RESULT_RETAINED,
     RESULT_MRR,
     RESULT_SETTINGS,
@@ -53,6 +54,7 @@ static void append_select(struct sql *query)
                "EXISTS (SELECT FROM public.tenant_billing b WHERE b.tenant_id = t.id "
                "AND b.billing_period_start <= (now() AT TIME ZONE 'UTC')::date "
                "AND b.billing_period_end > (now() AT TIME ZONE 'UTC')::date), "
+               "t.purge_began_at IS NOT NULL, "
                "(SELECT string_agg(format('%s %s on %s', r.kind, r.name, r.location), ', ' "
                "ORDER BY r.kind, r.name) FROM (SELECT * FROM public.tenant_retained "
                "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), w.mrr, w.settings, "
@@ -89,6 +91,7 @@ static void take_candidates(struct arena *arena, const struct sql_rows *rows,
         candidate->id = copy(arena, rows, row, RESULT_ID);
         candidate->deleted = sql_bool(rows, row, RESULT_DELETED);
         candidate->has_period = sql_bool(rows, row, RESULT_HAS_PERIOD);
+        candidate->purging = sql_bool(rows, row, RESULT_PURGING);
         candidate->retained = arena_strdup(arena, sql_text(rows, row, RESULT_RETAINED));
         for (int column = 0; column < COLUMN_COUNT; column++) {
             candidate->values.text[column] = copy(arena, rows, row, RESULT_VALUES + column);
@@ -233,7 +236,7 @@ int record_update(struct sql_conn *conn, const struct call *call,
         SQL(&query, " = ");
         sql_param(&query, values->text[columns[i]]);
         if (columns[i] == COLUMN_STATUS && candidate->deleted) {
-            SQL(&query, ", deleted_at = NULL");
+            SQL(&query, ", deleted_at = NULL, purge_policy = NULL");
         }
     }
     SQL(&query, " WHERE id = ");
@@ -242,6 +245,7 @@ int record_update(struct sql_conn *conn, const struct call *call,
     sql_param(&query, candidate->values.text[COLUMN_TENANT_UID]);
     SQL(&query, " AND status = ");
     sql_param(&query, candidate->values.text[COLUMN_STATUS]);
+    SQL(&query, " AND purge_began_at IS NULL");
     if (exec_unique(conn, call, &query, &rows, err)) {
         return -1;
     }
@@ -276,13 +280,15 @@ int record_insert_period(struct sql_conn *conn, const struct call *call, const c
 }
 
 int record_mark_deleted(struct sql_conn *conn, const struct call *call, const char *id,
-                        struct err *err)
+                        const char *purge_policy, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
     SQL(&query, "UPDATE public.tenants SET status = 'deleted', deleted_at = now(), "
-                "updated_at = now() WHERE status <> 'deleted' AND id = ");
+                "updated_at = now(), purge_policy = ");
+    sql_param(&query, purge_policy);
+    SQL(&query, " WHERE status <> 'deleted' AND id = ");
     sql_param(&query, id);
     return sql_exec(conn, call, &query, NULL, err);
 }

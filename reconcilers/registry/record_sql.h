@@ -52,7 +52,8 @@ MUST_CHECK int record_update(struct sql_conn *conn, const struct call *call,
 MUST_CHECK int record_insert_period(struct sql_conn *conn, const struct call *call, const char *id,
                                     struct err *err);
 
+/* purge_policy: what is to be done when the days of grace are over, NULL for nothing. */
 MUST_CHECK int record_mark_deleted(struct sql_conn *conn, const struct call *call, const char *id,
-                                   struct err *err);
+                                   const char *purge_policy, struct err *err);
 
 #endif

@@ -15,6 +15,10 @@ struct tenant_environment {
 };
 
 struct outcome tenant_reconcile(struct reconcile *rc);
+/* Remove what days of grace kept and are over. The key is TENANT_PURGE_LIST, which looks for such
+ * tenants and comes again by itself, or a registry id. */
+struct outcome tenant_purge(struct reconcile *rc);
+#define TENANT_PURGE_LIST "due"
 /* Status of a tier: how many tenants use it, and the label that keeps a used one from deletion. */
 struct outcome tier_reconcile(struct reconcile *rc);
 

@@ -38,9 +38,8 @@ static int read_live(struct reconcile *rc, const struct services *services, stru
     return 0;
 }
 
-/* Whether the kind itself is going: then nothing may be destroyed. */
-static int is_crd_going(struct reconcile *rc, const struct services *services, bool *ret,
-                        struct err *err)
+int tenant_kind_is_going(struct reconcile *rc, const struct services *services, bool *ret,
+                         struct err *err)
 {
     AUTO(buf) struct buf body = BUF(4UL << 20);
     struct kube_meta meta = {0};
@@ -98,7 +97,7 @@ static int prepare(struct reconcile *rc, struct tenant_work *work, struct tenant
     if (*ret_gone) {
         return 0;
     }
-    if (is_crd_going(rc, work->services, &crd_going, err)) {
+    if (tenant_kind_is_going(rc, work->services, &crd_going, err)) {
         return -1;
     }
     work->tenant = tenant;

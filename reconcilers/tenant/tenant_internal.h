@@ -48,6 +48,9 @@ bool tenant_status_equal(const struct tenant_status *a, const struct tenant_stat
 
 /* Undo what the tenant had, as its policy says, and let go of the object. */
 struct outcome tenant_delete(struct reconcile *rc, struct tenant_work *work);
+/* Whether the kind itself is going or gone: then nothing may be destroyed. */
+MUST_CHECK int tenant_kind_is_going(struct reconcile *rc, const struct services *services,
+                                    bool *ret, struct err *err);
 
 /* ---- tenant_reconcile.c ---- */
 

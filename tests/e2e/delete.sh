@@ -78,5 +78,11 @@ check "its database stays" 1 "$(server "SELECT count(*) FROM pg_database WHERE d
 refused "locked" '' sql "$url" 'SELECT 1'
 check "listed, to be removed in seven days" t "$(registry "SELECT bool_and(delete_after BETWEEN now() + interval '6 days 23 hours' AND now() + interval '7 days 1 hour')
     FROM tenant_retained WHERE tenant_id = '$id'")"
+# Taken back within them, it is whole again, and safe.
+tenant del2 ".metadata.annotations = {\"tenantry.dev/adopt\": \"$id\"} | .spec.deletionPolicy = \"Delete\" | .spec.deletionGraceDays = 7"
+need within 60 "taken back within these days" ready del2
+check "with its data" kept "$(as_tenant del2 'SELECT name FROM applications')"
+check "nothing is to be removed" 0 "$(registry "SELECT count(*) FROM tenant_retained WHERE tenant_id = '$id'")"
+holds "deleted once more" remove del2
 registry "UPDATE tenant_retained SET delete_after = now() - interval '1 second' WHERE tenant_id = '$id'"
 within 60 "when the days are over it goes" says '' left del2

@@ -20,7 +20,7 @@ static struct tenant make_tenant(void)
     };
 }
 
-enum row_kind { ROW_NONE, ROW_LIVE, ROW_DELETED };
+enum row_kind { ROW_NONE, ROW_LIVE, ROW_DELETED, ROW_PURGED };
 
 struct row {
     enum row_kind kind;
@@ -178,6 +178,27 @@ static const struct ownership ownerships[] = {
      -1,
      -1,
      "tenantry.dev/adopt: " ID_2},
+    {"what was removed after its grace cannot be adopted",
+     {{ROW_PURGED, "uid-old", false, "", NULL}},
+     ID_1,
+     false,
+     -1,
+     -1,
+     "remove the annotation"},
+    {"the name of what was removed after its grace is free",
+     {{ROW_PURGED, "uid-old", false, "", NULL}},
+     "",
+     false,
+     RECORD_CREATE,
+     -1,
+     NULL},
+    {"own row, removed after its grace",
+     {{ROW_PURGED, "uid-new", false, "", NULL}},
+     "",
+     false,
+     RECORD_CREATE,
+     -1,
+     NULL},
     {"own row marked deleted by hand",
      {{ROW_DELETED, "uid-new", false, "", NULL}},
      "",
@@ -203,9 +224,10 @@ static size_t make_candidates(const struct ownership *ownership, struct record_c
         const struct row *row = &ownership->rows[i];
         ret[count] = (struct record_candidate){
             .id = ids[i],
-            .deleted = row->kind == ROW_DELETED,
+            .deleted = row->kind != ROW_LIVE,
             .tenant_gone = row->gone,
             .retained = row->retained,
+            .purging = row->kind == ROW_PURGED,
         };
         ret[count].values.text[COLUMN_SUBDOMAIN] = row->subdomain ? row->subdomain : "acme";
         ret[count].values.text[COLUMN_TENANT_UID] = row->uid;
@@ -242,6 +264,28 @@ static void ownership_follows_the_table(void **state)
                 fail_msg("%s: \"%s\" lacks \"%s\"", row->claim, err.message, row->words);
             }
         }
+    }
+}
+
+/* Neither a conflict nor anything that the user has to do. */
+static void what_is_being_removed_is_waited_for(void **state)
+{
+    static const char *const ids[] = {"", ID_1};
+    struct record_candidate going = {.id = ID_1,
+                                     .deleted = true,
+                                     .purging = true,
+                                     .retained = "database tenant_acme on primary"};
+    struct tenant tenant = make_tenant();
+
+    (void)state;
+    going.values.text[COLUMN_SUBDOMAIN] = "acme";
+    for (size_t i = 0; i < ARRAY_COUNT(ids); i++) {
+        struct record_decision decision = {0};
+        struct err err = {0};
+        tenant.adopt = ids[i];
+        CHECK_FAILS(record_decide(&tenant, true, &going, 1, &decision, &err), &err, ERR_WAIT,
+                    "Purging");
+        CHECK_NOT_NULL(strstr(err.message, "database tenant_acme on primary"));
     }
 }
 
@@ -374,6 +418,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ownership_follows_the_table),
+        cmocka_unit_test(what_is_being_removed_is_waited_for),
         cmocka_unit_test(the_row_follows_tier_and_overrides),
         cmocka_unit_test(without_a_tier_its_columns_are_left_alone),
         cmocka_unit_test(only_differences_are_written),
