@@ -79,6 +79,8 @@ struct http_response {
     int64_t retry_after_ms; /* from Retry-After, seconds or date; -1 = none */
     char content_type[96];
     char flow_schema_uid[40]; /* X-Kubernetes-PF-FlowSchema-UID, "" if none */
+    char etag[128];           /* as it stands there, "" if none */
+    int64_t content_length;   /* as announced; -1 = not */
     int64_t duration_ms;
     bool reached_server; /* false: certain that the server did not get the request */
 };

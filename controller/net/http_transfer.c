@@ -501,6 +501,10 @@ static void conclude_response(struct transfer *transfer)
     copy_header(transfer, "Content-Type", response->content_type, sizeof(response->content_type));
     copy_header(transfer, "X-Kubernetes-PF-FlowSchema-UID", response->flow_schema_uid,
                 sizeof(response->flow_schema_uid));
+    copy_header(transfer, "ETag", response->etag, sizeof(response->etag));
+    curl_off_t length = -1;
+    curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    response->content_length = (int64_t)length;
 }
 
 static int set_curl_error(const struct transfer *transfer, CURLcode code, struct err *err)

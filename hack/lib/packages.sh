@@ -8,7 +8,7 @@ NEEDS_BUILD=(
     command:gcc=gcc command:cmake=cmake command:ninja=ninja-build command:pkg-config=pkg-config file:/usr/include/stdio.h=libc6-dev
     library:libcurl=libcurl4-openssl-dev library:yaml-0.1=libyaml-dev library:jansson=libjansson-dev library:libpq=libpq-dev
     library:libwebsockets=libwebsockets-dev library:openssl=libssl-dev library:libcrypt=libcrypt-dev
-    library:cmocka=libcmocka-dev library:libxxhash=libxxhash-dev
+    library:cmocka=libcmocka-dev library:libxxhash=libxxhash-dev library:expat=libexpat1-dev
 )
 NEEDS_RUN=(
     command:curl=curl command:jq=jq command:openssl=openssl command:python3=python3 command:diff=diffutils

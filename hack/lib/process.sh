@@ -8,6 +8,7 @@ process_program()
 {
     case $1 in
         controller) echo tenantry-controller ;;
+        s3 | iam) echo versitygw ;;
         *) echo "$1" ;;
     esac
 }

@@ -1,0 +1,1 @@
+tenantry_fuzz(fuzz_xml tenantry_drivers)
