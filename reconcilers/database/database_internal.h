@@ -125,7 +125,6 @@ enum action_kind {
     ACTION_MARK_DATABASE,
     ACTION_REVOKE_DATABASE, /* everything from grantee */
     ACTION_GRANT_DATABASE,  /* to grantee what it is to have */
-    ACTION_UNLIMIT_DATABASE,
     ACTION_OPEN_DATABASE,
     ACTION_CLOSE_DATABASE,
 };

@@ -388,9 +388,6 @@ static void plan_database(const struct scope *scope, const struct seen *seen, st
         add(ret, (struct action){.kind = ACTION_MARK_DATABASE});
     }
     plan_privileges(scope, &database, ret);
-    if (database.connection_limit != -1) {
-        add(ret, (struct action){.kind = ACTION_UNLIMIT_DATABASE});
-    }
     if (!database.allows_connections) {
         add(ret, (struct action){.kind = ACTION_OPEN_DATABASE});
     }
@@ -570,9 +567,6 @@ static void describe(const struct action *action, struct buf *out)
         return;
     case ACTION_GRANT_DATABASE:
         (void)buf_printf(out, "%s lacked rights on the database", grantee_words(action->member));
-        return;
-    case ACTION_UNLIMIT_DATABASE:
-        (void)buf_append_text(out, "the database had a connection limit");
         return;
     case ACTION_OPEN_DATABASE:
         (void)buf_append_text(out, "the database took no connections");

@@ -385,9 +385,7 @@ static void append_alter_database(struct sql *query, const struct scope *scope,
 {
     SQL(query, "ALTER DATABASE ");
     sql_ident(query, scope->database);
-    if (kind == ACTION_UNLIMIT_DATABASE) {
-        SQL(query, " CONNECTION LIMIT -1;\n");
-    } else if (kind == ACTION_OPEN_DATABASE) {
+    if (kind == ACTION_OPEN_DATABASE) {
         SQL(query, " ALLOW_CONNECTIONS true;\n");
     } else {
         SQL(query, " ALLOW_CONNECTIONS false;\n");
@@ -443,7 +441,6 @@ static void append_action(struct sql *query, struct sql_conn *conn, const struct
     case ACTION_GRANT_DATABASE:
         append_grant_database(query, scope, action->member);
         return;
-    case ACTION_UNLIMIT_DATABASE:
     case ACTION_OPEN_DATABASE:
     case ACTION_CLOSE_DATABASE:
         append_alter_database(query, scope, action->kind);

@@ -67,10 +67,11 @@ static void plan_defaults(const struct scope *scope, const struct role_seen *see
     ret->reset_defaults = same ? 0 : seen_defaults(seen) & ~all;
 }
 
-void login_plan(struct arena *arena, const struct scope *scope, const struct role_seen *seen,
+void login_plan(struct arena *arena, const struct scope *scope, const struct seen *all,
                 const struct login_wanted *wanted, bool password_in_force, struct login_plan *ret)
 {
     const char *mark = login_mark(arena, scope, wanted);
+    const struct role_seen *seen = &all->roles[wanted->slot];
 
     *ret = (struct login_plan){
         .create = !seen->exists,
@@ -82,6 +83,8 @@ void login_plan(struct arena *arena, const struct scope *scope, const struct rol
         return;
     }
     ret->set_limit = !seen->exists || seen->connection_limit != wanted->connection_limit;
+    ret->set_database_limit =
+        all->database.exists && all->database.connection_limit != wanted->database_limit;
     ret->set_mark = !text_equal(seen->comment, mark);
     plan_defaults(scope, seen, wanted, mark, ret);
 }
@@ -89,5 +92,6 @@ void login_plan(struct arena *arena, const struct scope *scope, const struct rol
 bool login_plan_is_empty(const struct login_plan *plan)
 {
     return !plan->create && !plan->set_password && !plan->set_login && !plan->set_limit &&
-           !plan->set_mark && plan->set_defaults == 0 && plan->reset_defaults == 0;
+           !plan->set_database_limit && !plan->set_mark && plan->set_defaults == 0 &&
+           plan->reset_defaults == 0;
 }

@@ -84,6 +84,15 @@ static int append_options(struct sql *script, struct sql_conn *conn,
     return 0;
 }
 
+static void append_database_limit(struct sql *script, const struct scope *scope, int64_t limit)
+{
+    SQL(script, "ALTER DATABASE ");
+    sql_ident(script, scope->database);
+    SQL(script, " CONNECTION LIMIT ");
+    sql_integer(script, limit);
+    SQL(script, ";\n");
+}
+
 int login_execute(struct sql_conn *conn, const struct call *call, struct arena *arena,
                   const struct scope *scope, const struct login_wanted *wanted,
                   const struct login_plan *plan, const struct secret *password, struct err *err)
@@ -101,6 +110,9 @@ int login_execute(struct sql_conn *conn, const struct call *call, struct arena *
     }
     if (script.text.len > 0 && append_options(&script, conn, wanted, plan, password, err)) {
         return -1;
+    }
+    if (plan->set_database_limit) {
+        append_database_limit(&script, scope, wanted->database_limit);
     }
     if (plan->set_mark) {
         SQL(&script, "COMMENT ON ROLE ");
@@ -124,4 +136,39 @@ int login_execute(struct sql_conn *conn, const struct call *call, struct arena *
                    : -1;
     }
     return 0;
+}
+
+int login_sessions(struct sql_conn *conn, const struct call *call, const char *user,
+                   int64_t *ret_count, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    SQL(&query, "SELECT count(*) FROM pg_stat_activity WHERE usename = ");
+    sql_param(&query, user);
+    if (sql_query(conn, call, &query, &rows, err)) {
+        return -1;
+    }
+    *ret_count = sql_int(rows, 0, 0);
+    return 0;
+}
+
+int login_close(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                const char *user, int64_t database_limit, struct err *err)
+{
+    AUTO(sql) struct sql script = {0};
+
+    sql_init(&script);
+    SQL(&script, "ALTER ROLE ");
+    sql_ident(&script, user);
+    SQL(&script, " NOLOGIN PASSWORD NULL;\n");
+    append_database_limit(&script, scope, database_limit);
+    if (sql_script(conn, call, &script, err)) {
+        return -1;
+    }
+    sql_clear(&script);
+    SQL(&script, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ");
+    sql_param(&script, user);
+    return sql_exec(conn, call, &script, NULL, err);
 }

@@ -4,11 +4,15 @@
 #include "reconcilers/model/codec.h"
 
 #include <stddef.h>
+#include <string.h>
 
+#include "controller/base/hash.h"
 #include "controller/kube/object.h"
 #include "controller/runtime/fields.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/words.h"
+
+enum { REQUEST_MAX_BYTES = 256 }; /* as the CRD says of status.lastHandled... */
 
 #define GROUP "tenantry.dev"
 #define VERSION "v1alpha1"
@@ -95,6 +99,14 @@ static const struct field secret_ref_fields[] = {
     TEXT("name", struct tenant_status, database_secret_name),
     END,
 };
+static const struct field login_status_fields[] = {
+    TEXT("user", struct tenant_status, login.user),
+    TEXT("issuedAt", struct tenant_status, login.issued_at),
+    TEXT("rotatesAt", struct tenant_status, login.rotates_at),
+    TEXT("retiringUser", struct tenant_status, login.retiring_user),
+    TEXT("retiringUntil", struct tenant_status, login.retiring_until),
+    END,
+};
 static const struct field status_database_fields[] = {
     TEXT("server", struct tenant_status, place.server),
     ENUM("isolation", struct tenant_status, place.isolation, isolation_words),
@@ -102,6 +114,7 @@ static const struct field status_database_fields[] = {
     TEXT("schema", struct tenant_status, place.schema),
     INT("schemaVersion", struct tenant_status, schema_version),
     OBJECT("secretRef", secret_ref_fields),
+    OBJECT("login", login_status_fields),
     END,
 };
 static const struct field tenant_status_fields[] = {
@@ -111,6 +124,7 @@ static const struct field tenant_status_fields[] = {
     TEXT("tenantID", struct tenant_status, tenant_id),
     TEXT("namespace", struct tenant_status, namespace_),
     TEXT("lastHandledReconcileAt", struct tenant_status, handled_reconcile_at),
+    TEXT("lastHandledRotateAt", struct tenant_status, login.handled_rotate_at),
     OBJECT("database", status_database_fields),
     OBJECTS("quotas", struct tenant_status, quotas, quota_count, struct quota_use,
             quota_use_fields),
@@ -162,6 +176,8 @@ static const struct field tier_database_fields[] = {
     INT("connectionLimit", struct tier, connection_limit),
     DURATION("statementTimeout", struct tier, statement_timeout_ms),
     DURATION("idleInTransactionTimeout", struct tier, idle_in_transaction_timeout_ms),
+    DURATION("rotationPeriod", struct tier, rotation_period_ms),
+    DURATION("rotationOverlap", struct tier, rotation_overlap_ms),
     END,
 };
 static const struct field tier_gateway_fields[] = {
@@ -297,6 +313,19 @@ static const char *annotation(const struct kube_meta *meta, const char *name)
     return value ? value : "";
 }
 
+/* An annotation that asks for something by changing. Its text goes to the status and the registry,
+ * so a longer one than fits stands for itself by its hash. */
+static const char *request(const struct kube_meta *meta, struct arena *arena, const char *name)
+{
+    const char *value = annotation(meta, name);
+    if (strlen(value) <= REQUEST_MAX_BYTES) {
+        return value;
+    }
+    char digest[SHA256_TEXT_BYTES];
+    hash_sha256_text(str_from(value), digest);
+    return arena_strdup(arena, digest);
+}
+
 int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, struct err *err)
 {
     struct kube_meta meta = {0};
@@ -316,8 +345,8 @@ int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, stru
     ret->paused = text_equal(annotation(&meta, NAME_ANNOTATION_PAUSED), "true");
     ret->force_finalize = text_equal(annotation(&meta, NAME_ANNOTATION_FORCE), "true");
     ret->adopt = annotation(&meta, NAME_ANNOTATION_ADOPT);
-    ret->reconcile_requested_at = annotation(&meta, NAME_ANNOTATION_RECONCILE);
-    ret->rotate_requested_at = annotation(&meta, NAME_ANNOTATION_ROTATE);
+    ret->reconcile_requested_at = request(&meta, arena, NAME_ANNOTATION_RECONCILE);
+    ret->rotate_requested_at = request(&meta, arena, NAME_ANNOTATION_ROTATE);
     if (text_is_empty(ret->subdomain)) {
         ret->subdomain = ret->name;
     }

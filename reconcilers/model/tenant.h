@@ -59,6 +59,16 @@ struct tenant_place {
     const char *schema;
 };
 
+/* Who the connection Secret says to log in as. Times are RFC 3339; "" = none. */
+struct login_status {
+    const char *user; /* NULL or "": not known */
+    const char *issued_at;
+    const char *rotates_at;        /* by the tier's period */
+    const char *retiring_user;     /* the one before, which still works */
+    const char *retiring_until;    /* at the latest */
+    const char *handled_rotate_at; /* annotation value last acted upon */
+};
+
 struct tenant_status {
     int64_t observed_generation; /* -1: never */
     const char *inputs_hash;     /* of what was last made so; "" = nothing was */
@@ -70,6 +80,7 @@ struct tenant_status {
     int64_t schema_version; /* 0 = none */
     const char *database_secret_namespace;
     const char *database_secret_name;
+    struct login_status login;
     const struct quota_use *quotas;
     size_t quota_count;
     struct condition_set conditions;
@@ -143,6 +154,8 @@ struct tier {
     int64_t connection_limit; /* 0 = none said: 20 */
     int64_t statement_timeout_ms;
     int64_t idle_in_transaction_timeout_ms;
+    int64_t rotation_period_ms;  /* 0 = only on demand */
+    int64_t rotation_overlap_ms; /* 0 = none said: 10 minutes */
     /* How the gateway treats tenants of the tier. */
     int64_t requests_per_second; /* 0 = no limit */
     int64_t burst;               /* 0 = requests_per_second */

@@ -1,5 +1,7 @@
 #include "reconcilers/model/work.h"
 
+#include <stdatomic.h>
+
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
 
@@ -27,6 +29,15 @@ void work_event(const struct tenant_work *work, enum event_type type, const char
         .uid = work->tenant->uid,
     };
     event_record(work->services->events, &object, type, reason, action, "%s", note);
+}
+
+void work_again(struct tenant_work *work, int64_t ms)
+{
+    int64_t known = atomic_load(&work->again_ms);
+    ms = ms > 0 ? ms : 1;
+    while ((known == 0 || ms < known) &&
+           !atomic_compare_exchange_weak(&work->again_ms, &known, ms)) {
+    }
 }
 
 size_t work_labels(const struct tenant_work *work, struct kube_pair labels[3])

@@ -52,9 +52,10 @@ struct tenant_work {
     struct secret owner_hash;
     bool owner_password_fresh;
 
-    /* DatabaseSecret */
+    /* DatabaseLogin */
     const char *database_secret_namespace;
     const char *database_secret_name;
+    struct login_status login;
 
     /* Schema */
     int64_t schema_version;
@@ -64,12 +65,17 @@ struct tenant_work {
     const int64_t *quotas_used;
     size_t quota_count;
     const char *quota_exceeded; /* NULL, or the message of QuotaExceeded */
+
+    _Atomic(int64_t) again_ms; /* any step, by work_again(); 0 = nobody asked */
 };
 
 /* Whether what a tenant that is being deleted has is kept: by its policy, or for days of grace. */
 bool work_retains(const struct tenant_work *work);
 /* The latter: it is removed after them. */
 bool work_keeps_for_days(const struct tenant_work *work);
+/* A step that is done asks to be run again after so many milliseconds, sooner than the drift check
+ * if that is sooner. The earliest of all steps counts. Thread-safe. */
+void work_again(struct tenant_work *work, int64_t ms);
 
 /* Record an Event about the tenant: what was made, healed, or stands in the way. */
 void work_event(const struct tenant_work *work, enum event_type type, const char *reason,

@@ -4,6 +4,8 @@
  * Why a restart costs nothing: the status keeps the hash of all inputs of the last run that ended
  * well. When generation and hash are equal and nobody asked, there is nothing to make; only the
  * drift check, by its own jittered period, looks at the world anyway. */
+#include <stdatomic.h>
+
 #include "controller/base/clock.h"
 #include "controller/base/metrics.h"
 #include "controller/runtime/finalizer.h"
@@ -72,6 +74,9 @@ static bool is_known_to_stand(const struct reconcile *rc, const struct tenant *t
     return !rc->drift_check && tenant->status.observed_generation == tenant->generation &&
            text_equal(tenant->status.inputs_hash, inputs_hash) &&
            text_equal(tenant->status.handled_reconcile_at, tenant->reconcile_requested_at) &&
+           (text_is_empty(tenant->rotate_requested_at) ||
+            text_equal(tenant->status.login.handled_rotate_at, tenant->rotate_requested_at)) &&
+           text_is_empty(tenant->status.login.retiring_user) &&
            condition_is_true(&tenant->status.conditions, CONDITION_READY);
 }
 
@@ -127,8 +132,10 @@ static struct outcome conclude(struct reconcile *rc, struct tenant_work *work,
 {
     const struct services *services = work->services;
     int64_t drift_ms = next_drift_check_ms(services);
+    int64_t again_ms = atomic_load(&work->again_ms);
+    int64_t next_ms = again_ms > 0 && (drift_ms == 0 || again_ms < drift_ms) ? again_ms : drift_ms;
     struct outcome outcome =
-        failure->cls == ERR_OK ? outcome_done(drift_ms) : outcome_from_err(failure, drift_ms);
+        failure->cls == ERR_OK ? outcome_done(next_ms) : outcome_from_err(failure, drift_ms);
     bool only_queued = failure->cls == ERR_WAIT && err_has_reason(failure, "BackendBusy");
     if (outcome.canceled || only_queued) {
         return outcome;

@@ -105,6 +105,9 @@ static void take_facts(const struct tenant_work *work, struct tenant_status *sta
     status->database_secret_namespace =
         first(work->database_secret_namespace, status->database_secret_namespace);
     status->namespace_ = first(work->database_secret_namespace, status->namespace_);
+    if (!text_is_empty(work->login.user)) {
+        status->login = work->login;
+    }
     if (work->schema_version > 0) {
         status->schema_version = work->schema_version;
     }
@@ -180,6 +183,15 @@ static bool same_quota_limits(const struct tenant_status *a, const struct tenant
     return true;
 }
 
+static bool same_login(const struct login_status *a, const struct login_status *b)
+{
+    return text_equal(a->user, b->user) && text_equal(a->issued_at, b->issued_at) &&
+           text_equal(a->rotates_at, b->rotates_at) &&
+           text_equal(a->retiring_user, b->retiring_user) &&
+           text_equal(a->retiring_until, b->retiring_until) &&
+           text_equal(a->handled_rotate_at, b->handled_rotate_at);
+}
+
 bool tenant_status_equal(const struct tenant_status *a, const struct tenant_status *b)
 {
     return a->observed_generation == b->observed_generation &&
@@ -192,7 +204,8 @@ bool tenant_status_equal(const struct tenant_status *a, const struct tenant_stat
            text_equal(a->place.schema, b->place.schema) && a->schema_version == b->schema_version &&
            text_equal(a->database_secret_namespace, b->database_secret_namespace) &&
            text_equal(a->database_secret_name, b->database_secret_name) &&
-           same_quota_limits(a, b) && condition_set_equal(&a->conditions, &b->conditions);
+           same_login(&a->login, &b->login) && same_quota_limits(a, b) &&
+           condition_set_equal(&a->conditions, &b->conditions);
 }
 
 /* ---- as JSON ---- */
@@ -202,6 +215,20 @@ static void write_text(struct jsonw *writer, const char *name, const char *value
     if (!text_is_empty(value)) {
         jsonw_text(writer, name, value);
     }
+}
+
+static void write_login(struct jsonw *writer, const struct login_status *login)
+{
+    if (text_is_empty(login->user)) {
+        return;
+    }
+    jsonw_object(writer, "login");
+    write_text(writer, "user", login->user);
+    write_text(writer, "issuedAt", login->issued_at);
+    write_text(writer, "rotatesAt", login->rotates_at);
+    write_text(writer, "retiringUser", login->retiring_user);
+    write_text(writer, "retiringUntil", login->retiring_until);
+    jsonw_end_object(writer);
 }
 
 static void write_database(struct jsonw *writer, const struct tenant_status *status)
@@ -223,6 +250,7 @@ static void write_database(struct jsonw *writer, const struct tenant_status *sta
         write_text(writer, "name", status->database_secret_name);
         jsonw_end_object(writer);
     }
+    write_login(writer, &status->login);
     jsonw_end_object(writer);
 }
 
@@ -263,6 +291,7 @@ static void write_status(struct buf *out, const struct tenant *tenant,
     write_text(&writer, "tenantID", status->tenant_id);
     write_text(&writer, "namespace", status->namespace_);
     write_text(&writer, "lastHandledReconcileAt", status->handled_reconcile_at);
+    write_text(&writer, "lastHandledRotateAt", status->login.handled_rotate_at);
     write_database(&writer, status);
     write_quotas(&writer, status);
     jsonw_array(&writer, "conditions");

@@ -90,8 +90,6 @@ static const struct drift drifts[] = {
      ROLE_HAS("shobj_description(oid, 'pg_authid') IS NULL")},
     {"a group role lost its mark", OUTSIDE, "COMMENT ON ROLE " RO " IS NULL",
      ROLE_HAS("shobj_description(oid, 'pg_authid') IS NULL")},
-    {"the database has a limit", OUTSIDE, "ALTER DATABASE tenant_drift CONNECTION LIMIT 3",
-     OF_DATABASE("datconnlimit <> -1")},
     {"the database is closed", OUTSIDE, "ALTER DATABASE tenant_drift ALLOW_CONNECTIONS false",
      OF_DATABASE("NOT datallowconn")},
     {"the database has another owner", OUTSIDE,

@@ -389,11 +389,11 @@ static void a_plan_reads_as_a_sentence(void **state)
     (void)state;
     seen.roles[ROLE_RW].can_login = true;
     seen.roles[ROLE_RW].bypass_rls = true;
-    seen.database.connection_limit = 5;
+    seen.database.allows_connections = false;
     struct plan plan = plan_of(&seen, false);
     database_plan_describe(&scope, &plan, &words);
     CHECK_TEXT(buf_text(&words), "database \"tenant_acme\": role \"tenant_acme.rw\" had BYPASSRLS, "
-                                 "LOGIN; the database had a connection limit");
+                                 "LOGIN; the database took no connections");
 }
 
 static void more_drift_than_fits_is_told(void **state)

@@ -136,6 +136,7 @@ static const struct login_wanted wanted = {
     .enabled = true,
     .limits_known = true,
     .connection_limit = 20,
+    .database_limit = -1,
     .statement_timeout_ms = 30000,
 };
 
@@ -151,6 +152,16 @@ static struct role_seen complete(struct arena *arena)
     };
 }
 
+/* Seen as slot a, in a database without a limit. */
+static void plan_of(struct arena *arena, const struct role_seen *role,
+                    const struct login_wanted *want, bool in_force, struct login_plan *ret)
+{
+    struct seen seen = {.database = {.exists = true, .connection_limit = want->database_limit}};
+
+    seen.roles[want->slot] = *role;
+    login_plan(arena, &scope, &seen, want, in_force, ret);
+}
+
 static void a_complete_login_needs_nothing(void **state)
 {
     AUTO(arena) struct arena arena = {0};
@@ -158,11 +169,11 @@ static void a_complete_login_needs_nothing(void **state)
     (void)state;
     arena_init(&arena, 0);
     struct role_seen seen = complete(&arena);
-    login_plan(&arena, &scope, &seen, &wanted, true, &plan);
+    plan_of(&arena, &seen, &wanted, true, &plan);
     CHECK(login_plan_is_empty(&plan));
     /* A tenant may change its own defaults, and may have more. */
     seen.settings = "role search_path statement_timeout work_mem";
-    login_plan(&arena, &scope, &seen, &wanted, true, &plan);
+    plan_of(&arena, &seen, &wanted, true, &plan);
     CHECK(login_plan_is_empty(&plan));
 }
 
@@ -173,29 +184,29 @@ static void each_difference_is_planned_alone(void **state)
     (void)state;
     arena_init(&arena, 0);
     struct role_seen seen = {.connection_limit = -1, .comment = "", .settings = ""};
-    login_plan(&arena, &scope, &seen, &wanted, false, &plan);
+    plan_of(&arena, &seen, &wanted, false, &plan);
     CHECK(plan.create && plan.set_password && plan.set_login && plan.set_limit && plan.set_mark);
     CHECK_INT(plan.set_defaults, DEFAULT_ROLE | DEFAULT_SEARCH_PATH | DEFAULT_STATEMENT_TIMEOUT);
 
     seen = complete(&arena);
-    login_plan(&arena, &scope, &seen, &wanted, false, &plan);
+    plan_of(&arena, &seen, &wanted, false, &plan);
     CHECK(plan.set_password && !plan.create && !plan.set_login && !plan.set_limit &&
           !plan.set_mark);
     CHECK_INT(plan.set_defaults, 0);
 
     seen = complete(&arena);
     seen.can_login = false;
-    login_plan(&arena, &scope, &seen, &wanted, true, &plan);
+    plan_of(&arena, &seen, &wanted, true, &plan);
     CHECK(plan.set_login && !plan.set_password && !plan.set_limit);
 
     seen = complete(&arena);
     seen.connection_limit = -1;
-    login_plan(&arena, &scope, &seen, &wanted, true, &plan);
+    plan_of(&arena, &seen, &wanted, true, &plan);
     CHECK(plan.set_limit && !plan.set_login && !plan.set_password);
 
     seen = complete(&arena);
     seen.settings = "role search_path";
-    login_plan(&arena, &scope, &seen, &wanted, true, &plan);
+    plan_of(&arena, &seen, &wanted, true, &plan);
     CHECK_INT(plan.set_defaults, DEFAULT_STATEMENT_TIMEOUT);
     CHECK(!plan.set_mark);
 }
@@ -210,7 +221,7 @@ static void a_changed_tier_sets_all_defaults_and_takes_back_what_it_has_not(void
     struct role_seen seen = complete(&arena);
     next.statement_timeout_ms = 0;
     next.idle_in_transaction_timeout_ms = 1000;
-    login_plan(&arena, &scope, &seen, &next, true, &plan);
+    plan_of(&arena, &seen, &next, true, &plan);
     CHECK(plan.set_mark);
     CHECK_INT(plan.set_defaults, DEFAULT_ROLE | DEFAULT_SEARCH_PATH | DEFAULT_IDLE_TIMEOUT);
     CHECK_INT(plan.reset_defaults, DEFAULT_STATEMENT_TIMEOUT);
@@ -225,9 +236,97 @@ static void without_a_tier_limits_stay(void **state)
     arena_init(&arena, 0);
     struct role_seen seen = complete(&arena);
     seen.connection_limit = 7;
-    login_plan(&arena, &scope, &seen, &suspended, true, &plan);
+    plan_of(&arena, &seen, &suspended, true, &plan);
     CHECK(plan.set_login);
     CHECK(!plan.set_limit && !plan.set_mark && plan.set_defaults == 0 && plan.reset_defaults == 0);
+}
+
+static void two_open_logins_share_the_limit_of_the_database(void **state)
+{
+    AUTO(arena) struct arena arena = {0};
+    struct login_plan plan;
+    struct login_wanted both = wanted;
+    struct seen seen = {.database = {.exists = true, .connection_limit = -1}};
+    (void)state;
+    arena_init(&arena, 0);
+    seen.roles[ROLE_A] = complete(&arena);
+    both.database_limit = 20;
+    login_plan(&arena, &scope, &seen, &both, true, &plan);
+    CHECK(plan.set_database_limit && !plan.set_limit && !plan.set_password);
+    seen.database.connection_limit = 20;
+    login_plan(&arena, &scope, &seen, &both, true, &plan);
+    CHECK(login_plan_is_empty(&plan));
+    login_plan(&arena, &scope, &seen, &wanted, true, &plan);
+    CHECK(plan.set_database_limit);
+}
+
+/* ---- rotation ---- */
+
+static const struct {
+    const char *what;
+    enum login_state other;
+    int64_t issued_s, retire_s, seen_s, period_s, overlap_s, sessions;
+    const char *request;
+    bool suspended;
+    enum rotation_action action;
+    int64_t again_ms;
+} rotations[] = {
+    /* now is 1000, the last request answered is "1" */
+    {"nothing asks", LOGIN_NONE, 0, 0, 0, 0, 600, 0, "", false, ROTATION_NONE, 0},
+    {"the request was answered", LOGIN_RETIRED, 0, 0, 0, 0, 600, 0, "1", false, ROTATION_NONE, 0},
+    {"another request", LOGIN_RETIRED, 0, 0, 0, 0, 600, 0, "2", false, ROTATION_BEGIN, 0},
+    {"not while suspended", LOGIN_NONE, 0, 0, 0, 0, 600, 0, "2", true, ROTATION_NONE, 0},
+    {"a young login", LOGIN_NONE, 940, 0, 0, 100, 50, 0, "", false, ROTATION_NONE, 40000},
+    {"an old login", LOGIN_NONE, 900, 0, 0, 100, 50, 0, "", false, ROTATION_BEGIN, 0},
+    {"one that was begun", LOGIN_NEXT, 0, 0, 0, 0, 600, 0, "1", false, ROTATION_BEGIN, 0},
+    {"used a moment ago", LOGIN_RETIRING, 0, 1500, 990, 0, 600, 0, "", false, ROTATION_NONE, 15000},
+    {"quiet long enough", LOGIN_RETIRING, 0, 1500, 910, 0, 600, 0, "", false, ROTATION_CLOSE, 0},
+    {"a session, unnoticed for long", LOGIN_RETIRING, 0, 1500, 910, 0, 600, 1, "", false,
+     ROTATION_NOTICE, 15000},
+    {"a session, noticed", LOGIN_RETIRING, 0, 1500, 995, 0, 600, 1, "", false, ROTATION_NONE,
+     15000},
+    {"its time is over", LOGIN_RETIRING, 0, 1000, 1000, 0, 600, 1, "", false, ROTATION_CLOSE, 0},
+    {"its time is nearly over", LOGIN_RETIRING, 0, 1003, 1000, 0, 600, 1, "", false, ROTATION_NONE,
+     3000},
+    {"a short overlap", LOGIN_RETIRING, 0, 1010, 997, 0, 20, 0, "", false, ROTATION_NONE, 1000},
+    {"and its quiet", LOGIN_RETIRING, 0, 1010, 995, 0, 20, 0, "", false, ROTATION_CLOSE, 0},
+    {"asked again, used a moment ago", LOGIN_RETIRING, 0, 1500, 997, 0, 600, 0, "2", false,
+     ROTATION_NONE, 1000},
+    {"asked again, quiet", LOGIN_RETIRING, 0, 1500, 995, 0, 600, 0, "2", false, ROTATION_CLOSE, 0},
+    {"asked again, in use", LOGIN_RETIRING, 0, 1500, 900, 0, 600, 1, "2", false, ROTATION_NOTICE,
+     1000},
+    {"suspended", LOGIN_RETIRING, 0, 1500, 999, 0, 600, 1, "", true, ROTATION_CLOSE, 0},
+};
+
+static void rotations_begin_and_end(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rotations); i++) {
+        struct login_records records = {.now_s = 1000, .request = "1"};
+        struct rotation_plan plan;
+        const struct rotation_wanted want = {!rotations[i].suspended, rotations[i].request,
+                                             rotations[i].period_s, rotations[i].overlap_s};
+        records.slots[0] = (struct login_record){
+            .digest = "d", .state = LOGIN_CURRENT, .issued_s = rotations[i].issued_s};
+        records.slots[1] = (struct login_record){.state = rotations[i].other,
+                                                 .retire_s = rotations[i].retire_s,
+                                                 .seen_s = rotations[i].seen_s};
+        rotation_plan(&records, &want, rotations[i].sessions, &plan);
+        if (plan.action != rotations[i].action || plan.again_ms != rotations[i].again_ms) {
+            fail_msg("%s: action %d, again in %lld ms", rotations[i].what, (int)plan.action,
+                     (long long)plan.again_ms);
+        }
+    }
+}
+
+static void a_first_login_is_not_rotated(void **state)
+{
+    struct login_records records = {.now_s = 1000};
+    struct rotation_plan plan;
+    const struct rotation_wanted want = {true, "2", 10, 5};
+    (void)state;
+    rotation_plan(&records, &want, 0, &plan);
+    CHECK_INT(plan.action, ROTATION_NONE);
 }
 
 int main(void)
@@ -241,6 +340,9 @@ int main(void)
         cmocka_unit_test(each_difference_is_planned_alone),
         cmocka_unit_test(a_changed_tier_sets_all_defaults_and_takes_back_what_it_has_not),
         cmocka_unit_test(without_a_tier_limits_stay),
+        cmocka_unit_test(two_open_logins_share_the_limit_of_the_database),
+        cmocka_unit_test(rotations_begin_and_end),
+        cmocka_unit_test(a_first_login_is_not_rotated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
