@@ -88,6 +88,10 @@ static void append_database_limit(struct sql *script, const struct scope *scope,
 {
     SQL(script, "ALTER DATABASE ");
     sql_ident(script, scope->database);
+    if (limit < 0) {
+        SQL(script, " CONNECTION LIMIT -1;\n");
+        return;
+    }
     SQL(script, " CONNECTION LIMIT ");
     sql_integer(script, limit);
     SQL(script, ";\n");

@@ -21,12 +21,13 @@ add_test(NAME controlplane_install
 set_tests_properties(controlplane_install PROPERTIES
   FIXTURES_SETUP installation FIXTURES_REQUIRED controlplane LABELS "integration;fixture" TIMEOUT 120)
 
-foreach(test tenant_objects server_reconcile)
+foreach(test tenant_objects login_rotation server_reconcile)
   tenantry_integration_test(test_${test} test_${test}.c "postgres_tenants;controlplane"
     tenantry_sandbox PkgConfig::CRYPT)
   target_sources(test_${test} PRIVATE
     ${CMAKE_CURRENT_LIST_DIR}/as_controller.c ${CMAKE_CURRENT_LIST_DIR}/cluster.c
-    ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
+    ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c
+    ${CMAKE_CURRENT_LIST_DIR}/tenant_life.c)
   set_tests_properties(test_${test} PROPERTIES
     RESOURCE_LOCK postgres_tenants FIXTURES_REQUIRED "postgres_tenants;controlplane;installation")
 endforeach()

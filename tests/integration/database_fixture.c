@@ -239,6 +239,7 @@ struct tenant fixture_tenant(const char *name, const char *uid)
         .subdomain = name,
         .tier = "small",
         .adopt = "",
+        .rotate_requested_at = "",
         .server = "",
         .owner = {.email = "admin@acme.com", .name = "Acme Admin", .role = MEMBER_OWNER},
     };
@@ -295,6 +296,7 @@ void run_make_login(struct run *run, const struct fixture *fixture, const char *
         .enabled = true,
         .limits_known = true,
         .connection_limit = tier_small.connection_limit,
+        .database_limit = -1,
         .statement_timeout_ms = tier_small.statement_timeout_ms,
         .idle_in_transaction_timeout_ms = tier_small.idle_in_transaction_timeout_ms,
     };
@@ -303,7 +305,7 @@ void run_make_login(struct run *run, const struct fixture *fixture, const char *
     secret_set(&word, str_from(password));
     CHECK_OK(database_observe(conn, &run->rc.call, &run->arena, &scope, &seen, &run->err),
              &run->err);
-    login_plan(&run->arena, &scope, &seen.roles[ROLE_A], &wanted, false, &plan);
+    login_plan(&run->arena, &scope, &seen, &wanted, false, &plan);
     CHECK_OK(
         login_execute(conn, &run->rc.call, &run->arena, &scope, &wanted, &plan, &word, &run->err),
         &run->err);

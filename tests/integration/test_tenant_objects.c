@@ -2,10 +2,8 @@
  * to read it; and how Secrets, roles and rows follow each other. Against a real API server and a
  * real PostgreSQL, with the controller's own rights and under the shipped policies. */
 #include "tests/check.h"
-#include "tests/integration/as_controller.h"
-#include "tests/integration/cluster.h"
-#include "tests/integration/database_fixture.h"
 #include "tests/integration/postgres.h"
+#include "tests/integration/tenant_life.h"
 
 #include <crypt.h>
 #include <libgen.h>
@@ -24,217 +22,6 @@
 
 enum { PATIENCE_MS = 30 * 1000, PAUSE_MS = 20, LOG_MAX_BYTES = 256 << 20 };
 
-struct world {
-    struct cluster *cluster; /* as an administrator */
-    struct fixture *fixture; /* its API client acts as the controller */
-    struct as_controller identity;
-    char suffix[16]; /* names of an earlier run may still be going */
-};
-
-static int set_up(void **state)
-{
-    struct world *world = xcalloc(1, sizeof(*world));
-    void *part = NULL;
-
-    cluster_set_up(&part);
-    world->cluster = part;
-    fixture_set_up(&part);
-    world->fixture = part;
-    as_controller_init(&world->identity);
-    world->fixture->services.kube = world->identity.client;
-    (void)snprintf(world->suffix, sizeof(world->suffix), "%d", (int)getpid());
-    *state = world;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *world = *state;
-    void *part = world->fixture;
-
-    fixture_tear_down(&part);
-    as_controller_release(&world->identity);
-    part = world->cluster;
-    cluster_tear_down(&part);
-    free(world);
-    return 0;
-}
-
-/* ---- one tenant and its runs ---- */
-
-struct life {
-    struct world *world;
-    char *name;
-    char *uid;
-    struct tenant tenant;
-    struct run run; /* the last */
-};
-
-static void life_init(struct life *life, void *state, const char *name)
-{
-    *life = (struct life){.world = state};
-    life->name = xasprintf("%s-%s", name, life->world->suffix);
-    life->uid = xasprintf("uid-%s", life->name);
-    life->tenant = fixture_tenant(life->name, life->uid);
-    run_init(&life->run, life->world->fixture, &life->tenant);
-}
-
-static void auto_release_life(struct life *life)
-{
-    run_release(&life->run);
-    free(life->name);
-    free(life->uid);
-}
-
-static int run_steps(struct life *life, bool complete, bool drift_check)
-{
-    struct reconcile *rc = &life->run.rc;
-    struct tenant_work *work = &life->run.work;
-    struct err *err = &life->run.err;
-
-    run_release(&life->run);
-    run_init(&life->run, life->world->fixture, &life->tenant);
-    life->run.tenant.status.schema_version = complete ? 1 : 0;
-    rc->drift_check = drift_check;
-    return record_ensure(rc, work, err) || database_ensure(rc, work, err) ||
-                   owner_credential_ensure(rc, work, err) || namespace_ensure(rc, work, err) ||
-                   schema_ensure(rc, work, err) || database_login_ensure(rc, work, err) ||
-                   owner_ensure(rc, work, err)
-               ? -1
-               : 0;
-}
-
-static void make(struct life *life)
-{
-    CHECK_OK(run_steps(life, false, false), &life->run.err);
-}
-
-static void drift_check(struct life *life)
-{
-    CHECK_OK(run_steps(life, true, true), &life->run.err);
-}
-
-static void end(struct life *life, enum deletion_policy policy)
-{
-    struct tenant_work *work = &life->run.work;
-    struct reconcile *rc = &life->run.rc;
-    struct err *err = &life->run.err;
-
-    run_release(&life->run);
-    run_init(&life->run, life->world->fixture, &life->tenant);
-    life->run.tenant.deleting = true;
-    work->deletion_policy = policy;
-    work->retain_reason = "";
-    CHECK_OK(database_login_finalize(rc, work, err), err);
-    CHECK_OK(namespace_finalize(rc, work, err), err);
-    CHECK_OK(owner_credential_finalize(rc, work, err), err);
-    CHECK_OK(database_finalize(rc, work, err), err);
-    CHECK_OK(record_finalize(rc, work, err), err);
-}
-
-/* ---- looking ---- */
-
-static const char *namespace_of(const struct life *life)
-{
-    return name_namespace((struct arena *)&life->run.arena, life->name);
-}
-
-static bool find_secret(const struct life *life, const char *namespace_, const char *name,
-                        struct kube_secret *ret)
-{
-    struct err err = {0};
-
-    kube_secret_release(ret);
-    if (kube_secret_fetch(life->world->cluster->client, NULL, namespace_, name,
-                          NAME_LABEL_TENANT_UID, ret, &err)) {
-        CHECK_INT(err.cls, ERR_NOT_FOUND);
-        return false;
-    }
-    return true;
-}
-
-static void connection_secret(const struct life *life, struct kube_secret *ret)
-{
-    AUTO(free) char *name = xasprintf("%s-database", life->name);
-    CHECK(find_secret(life, namespace_of(life), name, ret));
-}
-
-static bool find_owner_secret(const struct life *life, struct kube_secret *ret)
-{
-    AUTO(free) char *name = xasprintf("%s-owner", life->name);
-    return find_secret(life, "tenantry-system", name, ret);
-}
-
-static const char *entry(const struct kube_secret *secret, const char *name)
-{
-    const struct secret *value = kube_secret_get(secret, name);
-    CHECK_NOT_NULL(value);
-    return secret_bytes(value);
-}
-
-/* A client that knows nothing but the Secret. */
-static struct sql_conn *login(const struct life *life, const struct kube_secret *secret,
-                              struct err *err)
-{
-    return fixture_connect_as(life->world->fixture, entry(secret, "dbname"), entry(secret, "user"),
-                              entry(secret, "password"), err);
-}
-
-static void check_login_works(const struct life *life)
-{
-    AUTO(kube_secret) struct kube_secret secret = {0};
-    struct err err = {0};
-
-    connection_secret(life, &secret);
-    AUTO(sql_conn) struct sql_conn *conn = login(life, &secret, &err);
-    if (!conn) {
-        fail_msg("the Secret does not open the database: %s", err.message);
-    }
-    CHECK_INT(postgres_int(conn, "SELECT count(*) FROM public.users WHERE role = 'owner'"), 1);
-}
-
-static struct sql_conn *admin_connection(const struct life *life)
-{
-    AUTO(free) char *more = xasprintf("dbname=%s", life->run.work.place.database);
-    return postgres_connect(more);
-}
-
-/* Whether the owner's Secret holds the password whose hash is in users. */
-static bool owner_password_fits(const struct life *life)
-{
-    AUTO(kube_secret) struct kube_secret secret = {0};
-    AUTO(sql_conn) struct sql_conn *conn = admin_connection(life);
-    AUTO(free)
-    char *hash = postgres_text(conn, "SELECT password_hash FROM public.users WHERE role = 'owner'");
-    AUTO(free) struct crypt_data *data = xcalloc(1, sizeof(*data));
-
-    CHECK(find_owner_secret(life, &secret));
-    const char *again = crypt_rn(entry(&secret, "password"), hash, data, sizeof(*data));
-    return again && text_equal(again, hash) && strncmp(hash, "$2b$12$", 7) == 0;
-}
-
-/* How many write requests the controller has sent. */
-static double write_requests(void)
-{
-    static const char *const verbs[] = {"POST", "PATCH", "PUT", "DELETE"};
-    AUTO(buf) struct buf page = BUF(16 << 20);
-    double count = 0;
-
-    CHECK(metrics_render(&page));
-    struct str rest = buf_str(&page);
-    while (rest.len > 0) {
-        struct str line = str_cut(&rest, '\n');
-        AUTO(free) char *text = xmemdup0(line.ptr, line.len);
-        for (size_t i = 0; i < ARRAY_COUNT(verbs); i++) {
-            AUTO(free) char *label = xasprintf("method=\"%s\"", verbs[i]);
-            if (str_starts_with(line, STR("rest_client_requests_total{")) && strstr(text, label)) {
-                count += strtod(strrchr(text, ' '), NULL);
-            }
-        }
-    }
-    return count;
-}
-
 /* ---- provisioning ---- */
 
 static void all_of_it_stands_and_a_second_run_writes_nothing(void **state)
@@ -244,30 +31,30 @@ static void all_of_it_stands_and_a_second_run_writes_nothing(void **state)
     AUTO(kube_secret) struct kube_secret owner = {0};
 
     life_init(&life, *state, "whole");
-    make(&life);
-    connection_secret(&life, &secret);
+    life_make(&life);
+    life_connection(&life, &secret);
     static const char *const names[] = {"host",     "port",    "dbname", "user",
                                         "password", "sslmode", "schema", "uri",
                                         "jdbc-uri", "pgpass",  "ca.crt"};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        CHECK(*entry(&secret, names[i]));
+        CHECK(*life_entry(&secret, names[i]));
     }
     CHECK_INT(secret.count, ARRAY_COUNT(names));
-    CHECK_INT(strlen(entry(&secret, "password")), 32);
+    CHECK_INT(strlen(life_entry(&secret, "password")), 32);
     CHECK_TEXT(secret.owner_uid, life.uid);
-    CHECK_TEXT(life.run.work.database_secret_namespace, namespace_of(&life));
-    check_login_works(&life);
-    CHECK(owner_password_fits(&life));
-    CHECK(find_owner_secret(&life, &owner));
-    CHECK_TEXT(entry(&owner, "email"), "admin@acme.com");
-    CHECK(strlen(entry(&owner, "password")) >= 16);
+    CHECK_TEXT(life.run.work.database_secret_namespace, life_namespace(&life));
+    life_check_login(&life);
+    CHECK(life_owner_fits(&life));
+    CHECK(life_find_owner(&life, &owner));
+    CHECK_TEXT(life_entry(&owner, "email"), "admin@acme.com");
+    CHECK(strlen(life_entry(&owner, "password")) >= 16);
 
-    double requests = write_requests();
+    double requests = life_write_requests();
     CHECK(requests > 0);
     const struct quiet since = postgres_quiet_begin();
-    drift_check(&life);
+    life_drift_check(&life);
     postgres_quiet_end(&since);
-    CHECK_INT((int)(write_requests() - requests), 0);
+    CHECK_INT((int)(life_write_requests() - requests), 0);
 }
 
 static void only_the_owner_may_read_the_temporary_password(void **state)
@@ -283,7 +70,7 @@ static void only_the_owner_may_read_the_temporary_password(void **state)
     } people[] = {{"admin@acme.com", 200}, {"dev@acme.com", 403}};
 
     life_init(&life, *state, "reading");
-    make(&life);
+    life_make(&life);
     for (size_t i = 0; i < ARRAY_COUNT(people); i++) {
         AUTO(buf) struct buf body = BUF(1 << 20);
         AUTO(free) char *name = xasprintf("%s-owner", life.name);
@@ -319,17 +106,17 @@ static void no_password_is_ever_sent(void **state)
     struct err err = {0};
 
     life_init(&life, *state, "silent");
-    make(&life);
-    connection_secret(&life, &connection);
-    CHECK(find_owner_secret(&life, &owner));
+    life_make(&life);
+    life_connection(&life, &connection);
+    CHECK(life_find_owner(&life, &owner));
     AUTO(free) char *ca = xstrdup(getenv("TENANTRY_SERVER_CA"));
     AUTO(free) char *path = xasprintf("%s/postgres.log", dirname(ca));
     CHECK_OK(secret_read_file(&log, path, LOG_MAX_BYTES, &err), &err);
     AUTO(free) char *role = xasprintf("CREATE ROLE \"%s.a\"", life.run.work.place.database);
     CHECK_NOT_NULL(strstr(secret_bytes(&log), role)); /* the log does tell of statements */
     CHECK_NOT_NULL(strstr(secret_bytes(&log), "PASSWORD 'SCRAM-SHA-256$"));
-    CHECK_NULL(strstr(secret_bytes(&log), entry(&connection, "password")));
-    CHECK_NULL(strstr(secret_bytes(&log), entry(&owner, "password")));
+    CHECK_NULL(strstr(secret_bytes(&log), life_entry(&connection, "password")));
+    CHECK_NULL(strstr(secret_bytes(&log), life_entry(&owner, "password")));
 }
 
 /* ---- the connection Secret ---- */
@@ -342,16 +129,16 @@ static void a_lost_secret_gets_a_new_password(void **state)
     struct err err = {0};
 
     life_init(&life, *state, "lost");
-    make(&life);
-    connection_secret(&life, &before);
+    life_make(&life);
+    life_connection(&life, &before);
     AUTO(free) char *name = xasprintf("%s-database", life.name);
-    const struct kube_ref ref = {&KUBE_SECRETS, namespace_of(&life), name, NULL};
+    const struct kube_ref ref = {&KUBE_SECRETS, life_namespace(&life), name, NULL};
     CHECK_OK(kube_delete(life.world->cluster->client, NULL, &ref, NULL, NULL, &err), &err);
-    drift_check(&life);
-    connection_secret(&life, &after);
-    CHECK(!text_equal(entry(&before, "password"), entry(&after, "password")));
-    check_login_works(&life);
-    CHECK_NULL(login(&life, &before, &err));
+    life_drift_check(&life);
+    life_connection(&life, &after);
+    CHECK(!text_equal(life_entry(&before, "password"), life_entry(&after, "password")));
+    life_check_login(&life);
+    CHECK_NULL(life_login(&life, &before, &err));
     CHECK_TEXT(err.code, "28P01");
 }
 
@@ -359,7 +146,7 @@ static void edit_secret(const struct life *life, const char *key, const char *va
 {
     AUTO(free) char *name = xasprintf("%s-database", life->name);
     AUTO(free) char *json = xasprintf("{\"stringData\":{\"%s\":\"%s\"}}", key, value);
-    const struct kube_ref ref = {&KUBE_SECRETS, namespace_of(life), name, NULL};
+    const struct kube_ref ref = {&KUBE_SECRETS, life_namespace(life), name, NULL};
     struct err err = {0};
 
     CHECK_OK(kube_patch(life->world->cluster->client, NULL, &ref, KUBE_PATCH_MERGE, "somebody",
@@ -374,26 +161,26 @@ static void an_edited_secret_is_honoured_or_put_right(void **state)
     AUTO(kube_secret) struct kube_secret secret = {0};
 
     life_init(&life, *state, "edited");
-    make(&life);
+    life_make(&life);
     edit_secret(&life, "password", strong);
-    drift_check(&life);
-    connection_secret(&life, &secret);
-    CHECK_TEXT(entry(&secret, "password"), strong);
-    CHECK_NOT_NULL(strstr(entry(&secret, "uri"), strong));
-    check_login_works(&life);
+    life_drift_check(&life);
+    life_connection(&life, &secret);
+    CHECK_TEXT(life_entry(&secret, "password"), strong);
+    CHECK_NOT_NULL(strstr(life_entry(&secret, "uri"), strong));
+    life_check_login(&life);
 
     edit_secret(&life, "password", "weak");
-    drift_check(&life);
-    connection_secret(&life, &secret);
-    CHECK_INT(strlen(entry(&secret, "password")), 32);
-    check_login_works(&life);
+    life_drift_check(&life);
+    life_connection(&life, &secret);
+    CHECK_INT(strlen(life_entry(&secret, "password")), 32);
+    life_check_login(&life);
 
     edit_secret(&life, "host", "elsewhere.example");
     edit_secret(&life, "note", "of somebody");
-    drift_check(&life);
-    connection_secret(&life, &secret);
-    CHECK_TEXT(entry(&secret, "host"), "127.0.0.1");
-    CHECK_TEXT(entry(&secret, "note"), "of somebody");
+    life_drift_check(&life);
+    life_connection(&life, &secret);
+    CHECK_TEXT(life_entry(&secret, "host"), "127.0.0.1");
+    CHECK_TEXT(life_entry(&secret, "note"), "of somebody");
 }
 
 static void the_role_follows_the_secret(void **state)
@@ -403,22 +190,22 @@ static void the_role_follows_the_secret(void **state)
     AUTO(kube_secret) struct kube_secret after = {0};
 
     life_init(&life, *state, "follows");
-    make(&life);
-    connection_secret(&life, &before);
+    life_make(&life);
+    life_connection(&life, &before);
     const char *database = life.run.work.place.database;
     AUTO(free) char *kept = xstrdup(database);
     postgres_run(NULL, "ALTER ROLE \"%s.a\" PASSWORD 'of somebody'", kept);
-    drift_check(&life);
-    check_login_works(&life);
+    life_drift_check(&life);
+    life_check_login(&life);
     postgres_run(NULL, "ALTER ROLE \"%s.a\" NOLOGIN CONNECTION LIMIT 99", kept);
-    drift_check(&life);
-    check_login_works(&life);
+    life_drift_check(&life);
+    life_check_login(&life);
     CHECK_INT(postgres_int(NULL, "SELECT rolconnlimit FROM pg_roles WHERE rolname = '%s.a'", kept),
               tier_small.connection_limit);
     postgres_run(NULL, "DROP ROLE \"%s.a\"", kept);
-    drift_check(&life);
-    check_login_works(&life);
-    connection_secret(&life, &after);
+    life_drift_check(&life);
+    life_check_login(&life);
+    life_connection(&life, &after);
     CHECK(kube_secret_equal(&before, &after));
 }
 
@@ -442,16 +229,16 @@ static void a_password_is_not_made_twice(void **state)
     fixture_lose_server(life.world->fixture);
     CHECK_FAILS(database_login_ensure(rc, work, err), err, ERR_RETRY, "DatabaseUnreachable");
     CHECK_FAILS(owner_ensure(rc, work, err), err, ERR_RETRY, "DatabaseUnreachable");
-    connection_secret(&life, &before);
-    CHECK(find_owner_secret(&life, &owner_before));
+    life_connection(&life, &before);
+    CHECK(life_find_owner(&life, &owner_before));
     fixture_set_drift(life.world->fixture, "Heal");
-    make(&life);
-    connection_secret(&life, &after);
-    CHECK_TEXT(entry(&before, "password"), entry(&after, "password"));
-    CHECK(find_owner_secret(&life, &owner_after));
-    CHECK_TEXT(entry(&owner_before, "password"), entry(&owner_after, "password"));
-    check_login_works(&life);
-    CHECK(owner_password_fits(&life));
+    life_make(&life);
+    life_connection(&life, &after);
+    CHECK_TEXT(life_entry(&before, "password"), life_entry(&after, "password"));
+    CHECK(life_find_owner(&life, &owner_after));
+    CHECK_TEXT(life_entry(&owner_before, "password"), life_entry(&owner_after, "password"));
+    life_check_login(&life);
+    CHECK(life_owner_fits(&life));
 }
 
 static void suspension_keeps_the_secret_and_resuming_opens_it_again(void **state)
@@ -462,15 +249,15 @@ static void suspension_keeps_the_secret_and_resuming_opens_it_again(void **state
     struct err err = {0};
 
     life_init(&life, *state, "paused");
-    make(&life);
-    connection_secret(&life, &before);
+    life_make(&life);
+    life_connection(&life, &before);
     life.tenant.state = TENANT_SUSPENDED;
-    drift_check(&life);
-    CHECK_NULL(login(&life, &before, &err));
+    life_drift_check(&life);
+    CHECK_NULL(life_login(&life, &before, &err));
     life.tenant.state = TENANT_ACTIVE;
-    drift_check(&life);
-    check_login_works(&life);
-    connection_secret(&life, &after);
+    life_drift_check(&life);
+    life_check_login(&life);
+    life_connection(&life, &after);
     CHECK(kube_secret_equal(&before, &after));
 }
 
@@ -484,15 +271,15 @@ static void a_lost_owner_secret_gets_a_new_password(void **state)
     struct err err = {0};
 
     life_init(&life, *state, "owned");
-    make(&life);
-    CHECK(find_owner_secret(&life, &before));
+    life_make(&life);
+    CHECK(life_find_owner(&life, &before));
     AUTO(free) char *name = xasprintf("%s-owner", life.name);
     const struct kube_ref ref = {&KUBE_SECRETS, "tenantry-system", name, NULL};
     CHECK_OK(kube_delete(life.world->cluster->client, NULL, &ref, NULL, NULL, &err), &err);
-    drift_check(&life);
-    CHECK(find_owner_secret(&life, &after));
-    CHECK(!text_equal(entry(&before, "password"), entry(&after, "password")));
-    CHECK(owner_password_fits(&life));
+    life_drift_check(&life);
+    CHECK(life_find_owner(&life, &after));
+    CHECK(!text_equal(life_entry(&before, "password"), life_entry(&after, "password")));
+    CHECK(life_owner_fits(&life));
 }
 
 static bool find_object(const struct life *life, const struct kube_resource *resource)
@@ -511,31 +298,31 @@ static void a_changed_password_ends_the_secret(void **state)
     AUTO(kube_secret) struct kube_secret secret = {0};
 
     life_init(&life, *state, "changed");
-    make(&life);
+    life_make(&life);
     CHECK(find_object(&life, &KUBE_ROLES));
     CHECK(find_object(&life, &KUBE_ROLE_BINDINGS));
-    AUTO(sql_conn) struct sql_conn *conn = admin_connection(&life);
+    AUTO(sql_conn) struct sql_conn *conn = life_database(&life);
     postgres_run(conn, "UPDATE public.users SET password_hash = 'chosen', must_change_password = "
                        "false WHERE role = 'owner'");
-    drift_check(&life);
-    CHECK(!find_owner_secret(&life, &secret));
+    life_drift_check(&life);
+    CHECK(!life_find_owner(&life, &secret));
     CHECK(!find_object(&life, &KUBE_ROLES));
     CHECK(!find_object(&life, &KUBE_ROLE_BINDINGS));
     AUTO(free) char *hash = postgres_text(conn, "SELECT password_hash FROM public.users");
     CHECK_TEXT(hash, "chosen");
 
     /* It stays so. */
-    double requests = write_requests();
+    double requests = life_write_requests();
     const struct quiet since = postgres_quiet_begin();
-    drift_check(&life);
+    life_drift_check(&life);
     postgres_quiet_end(&since);
-    CHECK_INT((int)(write_requests() - requests), 0);
+    CHECK_INT((int)(life_write_requests() - requests), 0);
 
     /* Unless the owner is gone: then there is a way in again, for the same user. */
     AUTO(free) char *id = postgres_text(conn, "SELECT id FROM public.users");
     postgres_run(conn, "DELETE FROM public.users");
-    drift_check(&life);
-    CHECK(owner_password_fits(&life));
+    life_drift_check(&life);
+    CHECK(life_owner_fits(&life));
     AUTO(free) char *again = postgres_text(conn, "SELECT id FROM public.users");
     CHECK_TEXT(again, id);
 }
@@ -546,18 +333,18 @@ static void a_renamed_owner_is_not_doubled(void **state)
     AUTO(kube_secret) struct kube_secret secret = {0};
 
     life_init(&life, *state, "renamed");
-    make(&life);
+    life_make(&life);
     life.tenant.owner.email = "boss@acme.com";
     life.tenant.owner.name = "The Boss";
-    drift_check(&life);
-    AUTO(sql_conn) struct sql_conn *conn = admin_connection(&life);
+    life_drift_check(&life);
+    AUTO(sql_conn) struct sql_conn *conn = life_database(&life);
     AUTO(free)
     char *users = postgres_text(conn, "SELECT string_agg(concat_ws(' ', email, full_name, role), "
                                       "', ') FROM public.users");
     CHECK_TEXT(users, "boss@acme.com The Boss owner");
-    CHECK(find_owner_secret(&life, &secret));
-    CHECK_TEXT(entry(&secret, "email"), "boss@acme.com");
-    CHECK(owner_password_fits(&life));
+    CHECK(life_find_owner(&life, &secret));
+    CHECK_TEXT(life_entry(&secret, "email"), "boss@acme.com");
+    CHECK(life_owner_fits(&life));
     AUTO(sql_conn) struct sql_conn *registry = postgres_connect("dbname=registry_of_database_test");
     AUTO(free)
     char *listed = postgres_text(registry,
@@ -577,17 +364,17 @@ static void a_strangers_namespace_is_left_alone(void **state)
     life_init(&life, *state, "stranger");
     cluster_create(life.world->cluster, &KUBE_NAMESPACES,
                    "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"%s\"}}",
-                   namespace_of(&life));
-    CHECK(run_steps(&life, false, false) != 0);
+                   life_namespace(&life));
+    CHECK(life_run(&life, false, false) != 0);
     CHECK_TEXT(life.run.err.reason, "NameConflict");
-    namespace_ = cluster_get(life.world->cluster, &KUBE_NAMESPACES, namespace_of(&life));
+    namespace_ = cluster_get(life.world->cluster, &KUBE_NAMESPACES, life_namespace(&life));
     CHECK_NULL(js_text_or(namespace_, "/metadata/labels/tenantry.dev~1tenant", NULL));
-    end(&life, DELETION_DELETE);
+    life_end(&life, DELETION_DELETE);
     json_decref(namespace_);
-    namespace_ = cluster_get(life.world->cluster, &KUBE_NAMESPACES, namespace_of(&life));
+    namespace_ = cluster_get(life.world->cluster, &KUBE_NAMESPACES, life_namespace(&life));
     CHECK_NOT_NULL(namespace_);
     CHECK_NULL(js_at(namespace_, "/metadata/deletionTimestamp"));
-    cluster_delete(life.world->cluster, &KUBE_NAMESPACES, namespace_of(&life));
+    cluster_delete(life.world->cluster, &KUBE_NAMESPACES, life_namespace(&life));
 }
 
 static void a_restored_cluster_is_taken_back_by_adoption(void **state)
@@ -597,8 +384,8 @@ static void a_restored_cluster_is_taken_back_by_adoption(void **state)
     AUTO(kube_secret) struct kube_secret after = {0};
 
     life_init(&life, *state, "restored");
-    make(&life);
-    connection_secret(&life, &before);
+    life_make(&life);
+    life_connection(&life, &before);
     /* The same objects and databases, and a Tenant with a new UID. */
     AUTO(free) char *old = life.uid;
     life.uid = xasprintf("uid-new-%s", life.name);
@@ -606,18 +393,18 @@ static void a_restored_cluster_is_taken_back_by_adoption(void **state)
     AUTO(sql_conn) struct sql_conn *registry = postgres_connect("dbname=registry_of_database_test");
     postgres_run(registry, "UPDATE public.tenants SET tenant_uid = '%s' WHERE tenant_uid = '%s'",
                  life.uid, old);
-    CHECK(run_steps(&life, false, false) != 0);
+    CHECK(life_run(&life, false, false) != 0);
     CHECK_TEXT(life.run.err.reason, "NameConflict");
     AUTO(free) char *id = xstrdup(life.run.work.tenant_id);
     life.tenant.adopt = id;
-    make(&life);
-    connection_secret(&life, &after);
+    life_make(&life);
+    life_connection(&life, &after);
     CHECK_TEXT(after.owner_uid, life.uid);
-    CHECK_TEXT(entry(&before, "password"), entry(&after, "password"));
-    check_login_works(&life);
-    double requests = write_requests();
-    drift_check(&life);
-    CHECK_INT((int)(write_requests() - requests), 0);
+    CHECK_TEXT(life_entry(&before, "password"), life_entry(&after, "password"));
+    life_check_login(&life);
+    double requests = life_write_requests();
+    life_drift_check(&life);
+    CHECK_INT((int)(life_write_requests() - requests), 0);
 }
 
 /* ---- the end ---- */
@@ -629,14 +416,14 @@ static void deletion_leaves_no_object(void **state)
     int64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
 
     life_init(&life, *state, "ended");
-    make(&life);
-    end(&life, DELETION_RETAIN);
-    CHECK(!find_owner_secret(&life, &secret));
+    life_make(&life);
+    life_end(&life, DELETION_RETAIN);
+    CHECK(!life_find_owner(&life, &secret));
     CHECK(!find_object(&life, &KUBE_ROLES));
     for (;;) {
         AUTO(json)
         json_t *namespace_ =
-            cluster_get(life.world->cluster, &KUBE_NAMESPACES, namespace_of(&life));
+            cluster_get(life.world->cluster, &KUBE_NAMESPACES, life_namespace(&life));
         const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
         if (!namespace_) {
             break;
@@ -645,7 +432,7 @@ static void deletion_leaves_no_object(void **state)
         CHECK(clock_monotonic_ms() < end_ms);
         nanosleep(&pause, NULL);
     }
-    end(&life, DELETION_RETAIN); /* again, as after a crash */
+    life_end(&life, DELETION_RETAIN); /* again, as after a crash */
 }
 
 static void a_snapshot_without_a_store_leaves_every_object(void **state)
@@ -657,13 +444,13 @@ static void a_snapshot_without_a_store_leaves_every_object(void **state)
     struct err *err = &life.run.err;
 
     life_init(&life, *state, "snapshot");
-    make(&life);
+    life_make(&life);
     work->deletion_policy = DELETION_SNAPSHOT;
     CHECK_FAILS(database_login_finalize(rc, work, err), err, ERR_TERMINAL, "SnapshotNoStore");
     CHECK_FAILS(namespace_finalize(rc, work, err), err, ERR_TERMINAL, "SnapshotNoStore");
     CHECK_FAILS(owner_credential_finalize(rc, work, err), err, ERR_TERMINAL, "SnapshotNoStore");
-    CHECK(find_owner_secret(&life, &secret));
-    check_login_works(&life);
+    CHECK(life_find_owner(&life, &secret));
+    life_check_login(&life);
 }
 
 int main(void)
@@ -685,5 +472,5 @@ int main(void)
         cmocka_unit_test(deletion_leaves_no_object),
         cmocka_unit_test(a_snapshot_without_a_store_leaves_every_object),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, life_set_up, life_tear_down);
 }
