@@ -341,7 +341,9 @@ static int ensure(struct login_run *run, struct err *err)
         return -1;
     }
     read_slot(run);
-    if (check_password(run, err) ||
+    bool two_open = run->records.slots[1 - run->records.current].state == LOGIN_RETIRING;
+    if ((two_open && login_share_limit(run, 1 - run->records.current, err)) ||
+        check_password(run, err) ||
         login_ensure_role(run, &run->wanted, &run->password, run->in_force, &password_set, err) ||
         (!run->in_force && password_set && confirm(run, err)) || login_rotate(run, err)) {
         return -1;

@@ -126,13 +126,24 @@ MUST_CHECK int login_ensure_role(const struct login_run *run, const struct login
  * password, the Secret names it, the registry knows. A crash in between leaves the Secret naming
  * either login, and both work. run->records is the new state afterwards. */
 MUST_CHECK int login_rotate(struct login_run *run, struct err *err);
+/* Two logins are open, or about to be, in a database that others use too: each gets a share of the
+ * limit, of which the sum is the limit: what it uses, and half of what is free. The older one's is
+ * set here, the other one's is run->wanted.connection_limit. Where the database is the tenant's own
+ * its limit bounds both, and nothing is done. */
+MUST_CHECK int login_share_limit(struct login_run *run, int older, struct err *err);
 /* An earlier run handed out the next login and ended before it could say so. */
 MUST_CHECK int login_rotate_finish(struct login_run *run, struct err *err);
 
 /* ---- statements (login_sql.c) ---- */
 
-MUST_CHECK int login_sessions(struct sql_conn *conn, const struct call *call, const char *user,
-                              int64_t *ret_count, struct err *err);
+struct login_use {
+    int64_t sessions;
+    int64_t limit; /* CONNECTION LIMIT; 0 when there is no such role */
+};
+MUST_CHECK int login_observe_use(struct sql_conn *conn, const struct call *call, const char *user,
+                                 struct login_use *ret, struct err *err);
+MUST_CHECK int login_set_limit(struct sql_conn *conn, const struct call *call, const char *user,
+                               int64_t limit, struct err *err);
 /* No more logins of the role; its password is gone, and its sessions are told to end. */
 MUST_CHECK int login_close(struct sql_conn *conn, const struct call *call,
                            const struct scope *scope, const char *user, int64_t database_limit,

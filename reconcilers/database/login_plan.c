@@ -83,8 +83,8 @@ void login_plan(struct arena *arena, const struct scope *scope, const struct see
         return;
     }
     ret->set_limit = !seen->exists || seen->connection_limit != wanted->connection_limit;
-    ret->set_database_limit =
-        all->database.exists && all->database.connection_limit != wanted->database_limit;
+    ret->set_database_limit = scope->mode->owns_database && all->database.exists &&
+                              all->database.connection_limit != wanted->database_limit;
     ret->set_mark = !text_equal(seen->comment, mark);
     plan_defaults(scope, seen, wanted, mark, ret);
 }

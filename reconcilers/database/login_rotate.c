@@ -47,16 +47,65 @@ int login_rotate_finish(struct login_run *run, struct err *err)
     return 0;
 }
 
-/* Both slots are open until the one before is closed, under one limit: the database's. */
+static int64_t older_share(int64_t limit, const struct login_use *older,
+                           const struct login_use *newer)
+{
+    int64_t used = older->sessions + newer->sessions;
+    int64_t share = older->sessions + (limit > used ? (limit - used) / 2 : 0);
+
+    return share < limit ? share
+                         : limit - 1; /* the newer one gets in, whatever the older one holds */
+}
+
+static int share_limit(struct login_run *run, struct sql_conn *conn, int older, struct err *err)
+{
+    const struct call *call = &run->rc->call;
+    struct login_use of_older;
+    struct login_use of_newer;
+
+    if (login_observe_use(conn, call, login_user(run, older), &of_older, err) ||
+        login_observe_use(conn, call, login_user(run, 1 - older), &of_newer, err)) {
+        return -1;
+    }
+    int64_t limit = run->wanted.connection_limit;
+    int64_t share = older_share(limit, &of_older, &of_newer);
+    run->wanted.connection_limit = limit - share;
+    return share == of_older.limit
+               ? 0
+               : login_set_limit(conn, call, login_user(run, older), share, err);
+}
+
+int login_share_limit(struct login_run *run, int older, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (run->scope.mode->owns_database || !run->wanted.limits_known) {
+        return 0;
+    }
+    if (servers_borrow(run->work->services->servers, run->rc, run->scope.server, NULL, &loan,
+                       err)) {
+        return -1;
+    }
+    if (share_limit(run, loan.conn, older, err)) {
+        loan.failure = *err;
+        return -1;
+    }
+    return 0;
+}
+
+/* Both slots are open until the one before is closed, under one limit. */
 static int begin(struct login_run *run, struct err *err)
 {
     struct registry *registry = run->work->services->registry;
     AUTO(secret) struct secret password = {0};
     char digest[SHA256_TEXT_BYTES];
     int slot = other_slot(run);
-    struct login_wanted wanted = run->wanted;
     bool ignored = false;
 
+    if (login_share_limit(run, run->records.current, err)) {
+        return -1;
+    }
+    struct login_wanted wanted = run->wanted;
     secret_init(&password);
     secret_generate(&password, PASSWORD_CHARACTERS);
     login_digest(&password, digest);
@@ -85,6 +134,9 @@ static int close_retiring(struct login_run *run, struct sql_conn *conn, struct e
     }
     work_event(run->work, EVENT_NORMAL, "CredentialsRetired", "Rotate", "login \"%s\" is closed",
                user);
+    if (!run->scope.mode->owns_database) {
+        work_again(run->work, 1); /* the other one gets the whole limit */
+    }
     return 0;
 }
 
@@ -93,12 +145,12 @@ static int attend(struct login_run *run, struct sql_conn *conn, struct rotation_
                   struct err *err)
 {
     struct reconcile *rc = run->rc;
-    int64_t sessions = 0;
+    struct login_use use;
 
-    if (login_sessions(conn, &rc->call, login_user(run, other_slot(run)), &sessions, err)) {
+    if (login_observe_use(conn, &rc->call, login_user(run, other_slot(run)), &use, err)) {
         return -1;
     }
-    rotation_plan(&run->records, &run->rotation, sessions, ret);
+    rotation_plan(&run->records, &run->rotation, use.sessions, ret);
     if (ret->action == ROTATION_NOTICE) {
         return registry_logins_seen(run->work->services->registry, rc, run->scope.tenant_id,
                                     other_slot(run), err);

@@ -142,20 +142,37 @@ int login_execute(struct sql_conn *conn, const struct call *call, struct arena *
     return 0;
 }
 
-int login_sessions(struct sql_conn *conn, const struct call *call, const char *user,
-                   int64_t *ret_count, struct err *err)
+int login_observe_use(struct sql_conn *conn, const struct call *call, const char *user,
+                      struct login_use *ret, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT count(*) FROM pg_stat_activity WHERE usename = ");
+    SQL(&query, "SELECT rolconnlimit, (SELECT count(*) FROM pg_stat_activity "
+                "WHERE usesysid = r.oid) FROM pg_roles r WHERE rolname = ");
     sql_param(&query, user);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
-    *ret_count = sql_int(rows, 0, 0);
+    *ret = (struct login_use){0};
+    if (sql_row_count(rows) > 0) {
+        *ret = (struct login_use){.limit = sql_int(rows, 0, 0), .sessions = sql_int(rows, 0, 1)};
+    }
     return 0;
+}
+
+int login_set_limit(struct sql_conn *conn, const struct call *call, const char *user, int64_t limit,
+                    struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    sql_init(&query);
+    SQL(&query, "ALTER ROLE ");
+    sql_ident(&query, user);
+    SQL(&query, " CONNECTION LIMIT ");
+    sql_integer(&query, limit);
+    return sql_exec(conn, call, &query, NULL, err);
 }
 
 int login_close(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -167,7 +184,9 @@ int login_close(struct sql_conn *conn, const struct call *call, const struct sco
     SQL(&script, "ALTER ROLE ");
     sql_ident(&script, user);
     SQL(&script, " NOLOGIN PASSWORD NULL;\n");
-    append_database_limit(&script, scope, database_limit);
+    if (scope->mode->owns_database) {
+        append_database_limit(&script, scope, database_limit);
+    }
     if (sql_script(conn, call, &script, err)) {
         return -1;
     }

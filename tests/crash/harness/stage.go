@@ -35,6 +35,31 @@ func apply(spec string) func(*world, *tenant) error {
 	}
 }
 
+// rotate asks for another login.
+func rotate(w *world, t *tenant) error {
+	_, err := w.request(http.MethodPatch, tenants+"/"+t.name, "application/merge-patch+json", `{"metadata":{"annotations":{"tenantry.dev/rotate-requested-at":"now"}}}`)
+	return err
+}
+
+// isRotated: the Secret names the new login, and the one before is closed.
+func isRotated(w *world, t *tenant) (bool, string, error) {
+	var o struct {
+		Status struct {
+			LastHandledRotateAt string
+			Database            struct {
+				Login struct{ User, RetiringUser string }
+			}
+		}
+	}
+	if err := w.get(tenants+"/"+t.name, &o); err != nil {
+		return false, "", err
+	}
+	if o.Status.LastHandledRotateAt != "now" || o.Status.Database.Login.RetiringUser != "" {
+		return false, fmt.Sprintf("rotation: %+v", o.Status), nil
+	}
+	return isReady(w, t)
+}
+
 func remove(w *world, t *tenant) error {
 	_, err := w.request(http.MethodDelete, tenants+"/"+t.name, "", "")
 	return err
@@ -106,6 +131,7 @@ func courses() []*course {
 		list = append(list, &course{policy, []*stage{
 			{"provision", apply(fmt.Sprintf(specAtFirst, policy)), isReady, false},
 			{"change", apply(fmt.Sprintf(specChanged, policy)), isReady, false},
+			{"rotation", rotate, isRotated, false},
 			{"deletion " + policy, remove, isGone, true},
 		}})
 	}
