@@ -112,7 +112,8 @@ static int forget_retained(struct reconcile *rc, const struct tenant_work *work,
                            const struct scope *scope, struct err *err)
 {
     struct registry *registry = work->services->registry;
-    return registry_unretain(registry, rc, scope->tenant_id, "database", scope->database, err) ||
+    return registry_unretain(registry, rc, scope->tenant_id, scope->mode->retained_kind, NULL,
+                             err) ||
                    registry_unretain(registry, rc, scope->tenant_id, "role", NULL, err)
                ? -1
                : 0;
@@ -148,12 +149,28 @@ static int report_drift(const struct tenant_work *work, const struct scope *scop
                    scope->server, buf_text(&words));
 }
 
+static bool is_shared(const struct scope *scope)
+{
+    return scope->mode == &mode_shared;
+}
+
+static bool is_suspended(const struct tenant_work *work, const struct scope *scope)
+{
+    return work->tenant->state == TENANT_SUSPENDED && !is_shared(scope);
+}
+
+static bool is_adopting(const struct tenant_work *work, const struct scope *scope,
+                        const struct seen *seen)
+{
+    return !is_shared(scope) && (work->adopted || database_is_adopted(scope, seen));
+}
+
 static int apply(struct reconcile *rc, const struct tenant_work *work, struct sql_conn *conn,
                  const struct scope *scope, const struct seen *seen, const struct plan *plan,
                  struct err *err)
 {
-    bool suspended = work->tenant->state == TENANT_SUSPENDED;
-    bool adopting = work->adopted || database_is_adopted(scope, seen);
+    bool suspended = is_suspended(work, scope);
+    bool adopting = is_adopting(work, scope, seen);
     struct plan *intended = ARENA_NEW(rc->arena, struct plan);
     struct plan *drift = ARENA_NEW(rc->arena, struct plan);
 
@@ -195,32 +212,47 @@ static int end_sessions(struct reconcile *rc, struct sql_conn *conn, const struc
 static int ensure(struct reconcile *rc, const struct tenant_work *work, struct sql_conn *conn,
                   const struct scope *scope, struct err *err)
 {
-    bool suspended = work->tenant->state == TENANT_SUSPENDED;
+    bool suspended = is_suspended(work, scope);
     struct seen *seen = ARENA_NEW(rc->arena, struct seen);
     struct plan *plan = ARENA_NEW(rc->arena, struct plan);
 
     if (database_look(conn, &rc->call, rc->arena, scope, suspended, seen, plan, err)) {
         return -1;
     }
-    if ((plan->count > 0 || work->adopted) && apply(rc, work, conn, scope, seen, plan, err)) {
+    if ((plan->count > 0 || is_adopting(work, scope, seen)) &&
+        apply(rc, work, conn, scope, seen, plan, err)) {
         return -1;
     }
     return suspended ? end_sessions(rc, conn, scope, false, err) : 0;
 }
 
-int database_ensure(struct reconcile *rc, void *subject, struct err *err)
+int database_ensure_scope(struct reconcile *rc, const struct tenant_work *work,
+                          const struct scope *scope, struct err *err)
 {
-    struct tenant_work *work = subject;
     AUTO(server_loan) struct server_loan loan = {0};
-    struct scope scope;
 
-    scope_init(&scope, rc->arena, work);
-    if (servers_borrow(work->services->servers, rc, scope.server, NULL, &loan, err)) {
+    if (servers_borrow(work->services->servers, rc, scope->server, NULL, &loan, err)) {
         return -1;
     }
-    if (ensure(rc, work, loan.conn, &scope, err)) {
+    if (ensure(rc, work, loan.conn, scope, err)) {
         loan.failure = *err;
         return -1;
     }
     return 0;
+}
+
+/* A login is made by a later step, and by then it is mapped to this tenant and to no other. */
+int database_ensure(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+    struct scope scope;
+
+    scope_init(&scope, rc->arena, work);
+    if (!scope.mode->owns_database && shared_ensure(rc, work, &scope, err)) {
+        return -1;
+    }
+    return database_ensure_scope(rc, work, &scope, err) ||
+                   (scope.mode->rows_are_keyed && rows_map_logins(rc, work, &scope, err))
+               ? -1
+               : 0;
 }

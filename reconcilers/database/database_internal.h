@@ -264,6 +264,28 @@ void database_sql_shared_roles(struct sql *query);
 /* PostgreSQL 16 and later keep the rights to inherit and to SET ROLE with each grant. */
 enum { POSTGRES_16 = 160000 };
 
+/* ---- making it so ---- */
+
+/* Roles, and the database where the scope has one, are as the plan says. */
+MUST_CHECK int database_ensure_scope(struct reconcile *rc, const struct tenant_work *work,
+                                     const struct scope *scope, struct err *err);
+/* What the tenants of scope->server share stands: database, roles, and for isolation Row the
+ * tables. Looked at by one tenant each half drift period (shared.c). */
+MUST_CHECK int shared_ensure(struct reconcile *rc, const struct tenant_work *work,
+                             const struct scope *scope, struct err *err);
+/* Both login slots are the tenant's in the table that row-level security goes by, whether the roles
+ * exist or not. */
+MUST_CHECK int rows_map_logins(struct reconcile *rc, const struct tenant_work *work,
+                               const struct scope *scope, struct err *err);
+
+/* A transaction in which conn, to the scope's database, sees and writes the rows of the scope's
+ * tenant and no others, as a role that no tenant can become; rows_end commits it. Without a
+ * statement where the tables are the tenant's alone: there the controller sees them anyway. */
+MUST_CHECK int rows_begin(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                          struct err *err);
+MUST_CHECK int rows_end(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                        struct err *err);
+
 /* Whether the server's object says to warn of drift only. */
 bool database_warns_only(const struct tenant_work *work);
 /* Whether the tenant was complete once, so that what differs now was changed by somebody. */

@@ -94,7 +94,9 @@ int owner_ensure(struct reconcile *rc, void *subject, struct err *err)
         servers_borrow(work->services->servers, rc, scope.server, scope.database, &loan, err)) {
         return -1;
     }
-    if (ensure_row(rc, work, &scope, loan.conn, err)) {
+    if (rows_begin(loan.conn, &rc->call, &scope, err) ||
+        ensure_row(rc, work, &scope, loan.conn, err) ||
+        rows_end(loan.conn, &rc->call, &scope, err)) {
         loan.failure = *err;
         return -1;
     }

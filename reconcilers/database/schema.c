@@ -23,6 +23,10 @@ static void tell(const struct tenant_work *work, const struct scope *scope,
             work_event(work, EVENT_WARNING, "DriftHealed", "Heal",
                        "put right in database \"%s\": the whole tenant schema was missing",
                        scope->database);
+        } else if (!scope->mode->owns_database) {
+            work_event(work, EVENT_NORMAL, "SchemaCreated", "Create",
+                       "created schema \"%s\" in database \"%s\" on server \"%s\"", scope->schema,
+                       scope->database, scope->server);
         }
         return;
     case SCHEMA_MIGRATE:
@@ -70,18 +74,29 @@ static int ensure(struct reconcile *rc, const struct tenant_work *work, const st
     return result;
 }
 
+int schema_ensure_scope(struct reconcile *rc, const struct tenant_work *work,
+                        const struct scope *scope, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (servers_borrow(work->services->servers, rc, scope->server, scope->database, &loan, err)) {
+        return -1;
+    }
+    if (ensure(rc, work, scope, loan.conn, err)) {
+        loan.failure = *err;
+        return -1;
+    }
+    return 0;
+}
+
+/* Tables that all tenants share were seen to by Database, before it let this one in. */
 int schema_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
-    AUTO(server_loan) struct server_loan loan = {0};
     struct scope scope;
 
     scope_init(&scope, rc->arena, work);
-    if (servers_borrow(work->services->servers, rc, scope.server, scope.database, &loan, err)) {
-        return -1;
-    }
-    if (ensure(rc, work, &scope, loan.conn, err)) {
-        loan.failure = *err;
+    if (!scope.mode->rows_are_keyed && schema_ensure_scope(rc, work, &scope, err)) {
         return -1;
     }
     work->schema_version = schema_newest();

@@ -11,7 +11,6 @@
 #include "controller/base/buf.h"
 #include "controller/base/call.h"
 #include "controller/base/err.h"
-#include "controller/base/hash.h"
 #include "reconcilers/database/database_internal.h"
 #include "reconcilers/drivers/sql.h"
 
@@ -26,7 +25,6 @@ struct schema_listing {
     const struct schema_line *lines;
     size_t count;
 };
-void schema_listing_hash(const struct schema_listing *listing, char ret_text[HASH128_TEXT_BYTES]);
 
 /* ---- what was seen, what to do (schema_plan.c), pure ---- */
 
@@ -36,7 +34,7 @@ struct schema_seen {
     const char *comment;   /* "" if none */
     bool has_tables;       /* at least one of ours */
     const char *app_owner; /* of schema app; "" when there is none */
-    struct schema_listing listing;
+    const char *hash;      /* of the listing; "" without a schema */
 };
 
 enum schema_action {
@@ -53,12 +51,13 @@ struct schema_decision {
     bool make_app;    /* schema app is missing or another's */
 };
 
-/* Errors: TERMINAL/MigrationMismatch when the schema is newer than this program. */
+/* Errors: TERMINAL/MigrationMismatch when the schema is newer than this program,
+ * TERMINAL/NameConflict when it is somebody else's. */
 MUST_CHECK int schema_decide(const struct scope *scope, const struct schema_seen *seen,
                              int64_t newest, struct schema_decision *ret, struct err *err);
 
-/* "tenantry: schema <version> <hash>", the comment of a schema. */
-const char *schema_mark(struct arena *arena, int64_t version, const struct schema_listing *listing);
+/* The comment of a schema: this, the version, and the hash of its listing when it was made. */
+#define SCHEMA_MARK_START "tenantry: schema "
 
 enum schema_difference_kind { SCHEMA_MISSING, SCHEMA_DIFFERENT, SCHEMA_EXTRA };
 struct schema_difference {
@@ -72,10 +71,19 @@ size_t schema_diff(const struct schema_listing *wanted, const struct schema_list
                    struct schema_difference ret[SCHEMA_DIFFERENCES_MAX]);
 void schema_describe(const struct schema_difference *differences, size_t count, struct buf *out);
 
+/* The schema of the scope stands, in its database, at the newest version. */
+MUST_CHECK int schema_ensure_scope(struct reconcile *rc, const struct tenant_work *work,
+                                   const struct scope *scope, struct err *err);
+
 /* ---- statements (schema_sql.c): on a connection to the tenant's database, by the controller's own
  * role ---- */
 
 int64_t schema_newest(void);
+/* The tables of the schema, separated by blanks. */
+const char *schema_tables(const struct scope *scope);
+#define SCHEMA_FUNCTIONS "tenant" /* of a schema that tenants share */
+/* Policies and rights of a schema without any, as the owner role (schema_rights.c). */
+void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema);
 
 MUST_CHECK int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
                               const struct scope *scope, struct schema_seen *ret, struct err *err);

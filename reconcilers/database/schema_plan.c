@@ -1,38 +1,15 @@
 /* How drift of the tenant schema is found without keeping a description of it anywhere.
  *
- * In the very transaction that makes the schema, its catalog entries are listed in words that are
- * the same for every tenant, and the hash of the list is put into the schema's comment. A later
- * look lists again: equal hash, nothing to do. When it differs, a fresh schema is made beside the
- * old one, in a transaction, by the same migrations; the two lists tell what differs, and what
- * differs is copied. So the migrations are the only definition of the schema there is, and a server
- * that words its catalog otherwise after an upgrade only costs one comparison. */
+ * In the very transaction that makes the schema, the server lists its catalog entries in words that
+ * are the same for every tenant, and puts the hash of the list into the schema's comment. A later
+ * look has the hash made again: equal, nothing to do. When it differs, a fresh schema is made
+ * beside the old one, in a transaction, by the same migrations; the two lists tell what differs,
+ * and what differs is copied. So the migrations are the only definition of the schema there is, and
+ * a server that words its catalog otherwise after an upgrade only costs one comparison. */
 #include <string.h>
 
 #include "controller/base/str.h"
 #include "reconcilers/database/schema_internal.h"
-
-#define MARK_START "tenantry: schema "
-
-void schema_listing_hash(const struct schema_listing *listing, char ret_text[HASH128_TEXT_BYTES])
-{
-    AUTO(buf) struct buf text = BUF(16UL << 20);
-
-    for (size_t i = 0; i < listing->count; i++) {
-        (void)buf_append_text(&text, listing->lines[i].item);
-        (void)buf_append_char(&text, '\t');
-        (void)buf_append_text(&text, listing->lines[i].definition);
-        (void)buf_append_char(&text, '\n');
-    }
-    hash128_text(hash_128(buf_str(&text)), ret_text);
-}
-
-const char *schema_mark(struct arena *arena, int64_t version, const struct schema_listing *listing)
-{
-    char hash[HASH128_TEXT_BYTES];
-
-    schema_listing_hash(listing, hash);
-    return arena_printf(arena, MARK_START "%lld %s", (long long)version, hash);
-}
 
 /* 0 when the comment is none of ours. */
 static int64_t marked_version(const char *comment, struct str *ret_hash)
@@ -41,11 +18,11 @@ static int64_t marked_version(const char *comment, struct str *ret_hash)
     int64_t version = 0;
 
     *ret_hash = (struct str){0};
-    if (!str_starts_with(rest, STR(MARK_START))) {
+    if (!str_starts_with(rest, STR(SCHEMA_MARK_START))) {
         return 0;
     }
-    rest.ptr += strlen(MARK_START);
-    rest.len -= strlen(MARK_START);
+    rest.ptr += strlen(SCHEMA_MARK_START);
+    rest.len -= strlen(SCHEMA_MARK_START);
     if (!str_to_int64(str_cut(&rest, ' '), &version) || version < 1) {
         return 0;
     }
@@ -53,10 +30,17 @@ static int64_t marked_version(const char *comment, struct str *ret_hash)
     return version;
 }
 
+/* Every database begins with a schema public; any other has its owner role from the first moment,
+ * or at least our mark. */
+static bool is_foreign(const struct scope *scope, const struct schema_seen *seen, int64_t version)
+{
+    return seen->exists && !text_equal(scope->schema, "public") && version == 0 &&
+           !text_equal(seen->owner, scope->roles[ROLE_OWNER]);
+}
+
 int schema_decide(const struct scope *scope, const struct schema_seen *seen, int64_t newest,
                   struct schema_decision *ret, struct err *err)
 {
-    char hash[HASH128_TEXT_BYTES];
     struct str marked_hash;
     int64_t version = marked_version(seen->comment, &marked_hash);
 
@@ -65,6 +49,13 @@ int schema_decide(const struct scope *scope, const struct schema_seen *seen, int
                        "schema \"%s\" of database \"%s\" has version %lld, and this program knows "
                        "only %lld: run the newer program again",
                        scope->schema, scope->database, (long long)version, (long long)newest);
+    }
+    if (is_foreign(scope, seen, version)) {
+        return err_set(
+            err, ERR_TERMINAL, "NameConflict",
+            "schema \"%s\" of database \"%s\" on server \"%s\" exists, belongs to \"%s\" "
+            "and was not made for this tenant: rename or drop it",
+            scope->schema, scope->database, scope->server, seen->owner);
     }
     *ret = (struct schema_decision){
         .version = version,
@@ -80,8 +71,7 @@ int schema_decide(const struct scope *scope, const struct schema_seen *seen, int
         ret->action = SCHEMA_MIGRATE;
         return 0;
     }
-    schema_listing_hash(&seen->listing, hash);
-    bool same = version == newest && str_equal_c(marked_hash, hash);
+    bool same = version == newest && str_equal_c(marked_hash, seen->hash);
     ret->action = same && !ret->take_schema && !ret->make_app ? SCHEMA_KEEP : SCHEMA_COMPARE;
     return 0;
 }

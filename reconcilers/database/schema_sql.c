@@ -5,15 +5,7 @@
  * transaction: after a crash either nothing happened or the comment with the version stands too.
  * What two controllers at once would both create, the catalog's unique names let only one of them
  * commit.
- *
- * Row-level security in this mode. The database holds one tenant, so a row is visible when its
- * tenant_id is that tenant's, and
- *   - for the application roles, which serve all tenants, app.tenant_id must name the tenant;
- *   - for everyone else, that is the tenant's logins and their kin, it may be unset; naming another
- *     tenant shows nothing.
- * The tenant is a literal of the policy, so no setting can widen what is seen. Settings are
- * compared as text, or cast only when they look like a UUID, so that no setting can make a query
- * fail. Each test is a sub-select without a row's data, which is evaluated once a query. */
+ */
 #include "controller/base/str.h"
 #include "reconcilers/database/schema_internal.h"
 #include "reconcilers/drivers/embedded.h"
@@ -25,8 +17,6 @@ extern const struct embedded_file tenant_queries[];
 
 #define SCRATCH_SCHEMA "tenantry_scratch"
 #define APP_SCHEMA "app"
-
-static const char *const tables[] = {"api_keys", "applications", "deployments", "users"};
 
 #define DUPLICATE_TABLE "42P07"
 #define DUPLICATE_SCHEMA "42P06"
@@ -40,109 +30,6 @@ int64_t schema_newest(void)
         count++;
     }
     return count;
-}
-
-/* ---- policies and rights ---- */
-
-#define IS_APPLICATION_ROLE "current_user IN ('tenantry_app', 'tenantry_gateway')"
-
-/* Whether the row is of the tenant that the role and the settings allow. */
-static void append_tenant_test(struct sql *script, const struct scope *scope)
-{
-    SQL(script, "tenant_id = (SELECT CASE WHEN coalesce(lower(nullif("
-                "current_setting('app.tenant_id', true), '')), CASE WHEN " IS_APPLICATION_ROLE
-                " THEN '' ELSE ");
-    sql_literal(script, scope->tenant_id);
-    SQL(script, " END) = ");
-    sql_literal(script, scope->tenant_id);
-    SQL(script, " THEN ");
-    sql_literal(script, scope->tenant_id);
-    SQL(script, "::uuid END)");
-}
-
-/* Through the application roles a user sees the deployments of his own applications; owner and
- * admin see all. */
-static void append_deployment_test(struct sql *script, const char *schema)
-{
-    SQL(script, " AND ((SELECT NOT (" IS_APPLICATION_ROLE ") OR coalesce("
-                "current_setting('app.user_role', true) IN ('admin', 'owner'), false)) "
-                "OR application_id IN (SELECT a.id FROM ");
-    sql_ident2(script, schema, "applications");
-    SQL(script, " a WHERE a.user_id = (SELECT CASE WHEN current_setting('app.user_id', true) ~ "
-                "'^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$' "
-                "THEN current_setting('app.user_id', true)::uuid END)))");
-}
-
-static void append_test(struct sql *script, const struct scope *scope, const char *schema,
-                        const char *table)
-{
-    SQL(script, "(");
-    append_tenant_test(script, scope);
-    if (text_equal(table, "deployments")) {
-        append_deployment_test(script, schema);
-    }
-    SQL(script, ")");
-}
-
-static void append_table_rights(struct sql *script, const struct scope *scope, const char *schema,
-                                const char *table)
-{
-    SQL(script, "ALTER TABLE ");
-    sql_ident2(script, schema, table);
-    SQL(script, " ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY, "
-                "ALTER COLUMN tenant_id SET DEFAULT ");
-    sql_literal(script, scope->tenant_id);
-    SQL(script, ";\nCREATE POLICY tenant ON ");
-    sql_ident2(script, schema, table);
-    SQL(script, " USING ");
-    append_test(script, scope, schema, table);
-    SQL(script, " WITH CHECK ");
-    append_test(script, scope, schema, table);
-    SQL(script, ";\nGRANT SELECT, INSERT, UPDATE, DELETE ON ");
-    sql_ident2(script, schema, table);
-    SQL(script, " TO ");
-    sql_ident(script, scope->roles[ROLE_RW]);
-    SQL(script, ", tenantry_app;\nGRANT SELECT ON ");
-    sql_ident2(script, schema, table);
-    SQL(script, " TO ");
-    sql_ident(script, scope->roles[ROLE_RO]);
-    SQL(script, ";\n");
-}
-
-static void append_default_rights(struct sql *script, const struct scope *scope, const char *schema)
-{
-    SQL(script, "ALTER DEFAULT PRIVILEGES IN SCHEMA ");
-    sql_ident(script, schema);
-    SQL(script, " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO ");
-    sql_ident(script, scope->roles[ROLE_RW]);
-    SQL(script, ", tenantry_app;\nALTER DEFAULT PRIVILEGES IN SCHEMA ");
-    sql_ident(script, schema);
-    SQL(script, " GRANT SELECT ON TABLES TO ");
-    sql_ident(script, scope->roles[ROLE_RO]);
-    SQL(script, ";\nALTER DEFAULT PRIVILEGES IN SCHEMA ");
-    sql_ident(script, schema);
-    SQL(script, " GRANT USAGE, SELECT ON SEQUENCES TO ");
-    sql_ident(script, scope->roles[ROLE_RW]);
-    SQL(script, ", tenantry_app;\nALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM "
-                "PUBLIC;\n");
-}
-
-/* Policies and rights of a schema without any, as the owner role. */
-static void append_rights(struct sql *script, const struct scope *scope, const char *schema)
-{
-    SQL(script, "REVOKE ALL ON SCHEMA ");
-    sql_ident(script, schema);
-    SQL(script, " FROM PUBLIC;\nGRANT USAGE ON SCHEMA ");
-    sql_ident(script, schema);
-    SQL(script, " TO ");
-    sql_ident(script, scope->roles[ROLE_RW]);
-    SQL(script, ", ");
-    sql_ident(script, scope->roles[ROLE_RO]);
-    SQL(script, ", tenantry_app;\n");
-    append_default_rights(script, scope, schema);
-    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
-        append_table_rights(script, scope, schema, tables[i]);
-    }
 }
 
 /* ---- roles and schemas ---- */
@@ -205,13 +92,18 @@ static void append_hand_over(struct sql *script, struct sql_conn *conn, const st
 }
 
 /* The migrations behind version `from`, into this schema, as the owner role. */
-static void append_migrations(struct sql *script, const char *schema, int64_t from)
+static void append_migrations(struct sql *script, const struct scope *scope, const char *schema,
+                              int64_t from)
 {
     SQL(script, "SET LOCAL search_path TO ");
     sql_ident(script, schema);
     SQL(script, ";\n");
     for (int64_t i = from; tenant_migrations[i].name; i++) {
-        sql_append_file(script, &tenant_migrations[i]);
+        if (scope->mode->rows_are_keyed) {
+            SQL_UNCOMMENT(script, &tenant_migrations[i], "tenant_id,");
+        } else {
+            sql_append_file(script, &tenant_migrations[i]);
+        }
         SQL(script, "\n");
     }
     SQL(script, "SET LOCAL search_path TO pg_catalog;\n");
@@ -219,14 +111,32 @@ static void append_migrations(struct sql *script, const char *schema, int64_t fr
 
 /* ---- observing ---- */
 
-/* Their names, separated by blanks. */
-static const char *table_names(struct arena *arena)
+/* The text of the list of what stands in a schema: a query of `plain` follows. Names are literals,
+ * so that it can be part of a script. */
+static void append_listing(struct sql *query, const struct scope *scope, const char *schema)
 {
-    const char *names = "";
-    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
-        names = arena_printf(arena, "%s%s%s", names, i > 0 ? " " : "", tables[i]);
-    }
-    return names;
+    SQL(query, "WITH given (place, role_prefix, tenant_id, tables, functions) AS (SELECT ");
+    sql_literal(query, schema);
+    SQL(query, "::text, ");
+    sql_literal(query, scope->role_prefix);
+    SQL(query, "::text, ");
+    sql_literal(query, scope->tenant_id);
+    SQL(query, "::text, ");
+    sql_literal(query, schema_tables(scope));
+    SQL(query, "::text, ");
+    sql_literal(query, scope->mode->rows_are_keyed ? SCHEMA_FUNCTIONS : "");
+    SQL(query, "::text),\n");
+    sql_append_file(query, &tenant_queries[0]);
+}
+
+/* A hash of the list, as an expression. */
+static void append_hash(struct sql *query, const struct scope *scope, const char *schema)
+{
+    SQL(query, "(");
+    append_listing(query, scope, schema);
+    SQL(query, "SELECT left(encode(sha256(convert_to(coalesce(string_agg(concat(item, E'\\t', "
+               "definition), E'\\n' ORDER BY item COLLATE \"C\", definition COLLATE \"C\"), ''), "
+               "'UTF8')), 'hex'), 32) FROM plain)");
 }
 
 static int list_schema(struct sql_conn *conn, const struct call *call, struct arena *arena,
@@ -237,16 +147,9 @@ static int list_schema(struct sql_conn *conn, const struct call *call, struct ar
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "WITH given (place, role_prefix, tenant_id, tables) AS (SELECT ");
-    sql_param(&query, schema);
-    SQL(&query, "::text, ");
-    sql_param(&query, scope->role_prefix);
-    SQL(&query, "::text, ");
-    sql_param(&query, scope->tenant_id);
-    SQL(&query, "::text, ");
-    sql_param(&query, table_names(arena));
-    SQL(&query, "::text),\n");
-    sql_append_file(&query, &tenant_queries[0]);
+    append_listing(&query, scope, schema);
+    SQL(&query, "SELECT item, definition FROM plain "
+                "ORDER BY item COLLATE \"C\", definition COLLATE \"C\"");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
@@ -260,8 +163,8 @@ static int list_schema(struct sql_conn *conn, const struct call *call, struct ar
     return 0;
 }
 
-static int observe_schemas(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                           const struct scope *scope, struct schema_seen *ret, struct err *err)
+int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                   const struct scope *scope, struct schema_seen *ret, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
@@ -270,10 +173,11 @@ static int observe_schemas(struct sql_conn *conn, const struct call *call, struc
     SQL(&query, "SELECT n.oid IS NOT NULL, pg_get_userbyid(n.nspowner), "
                 "obj_description(n.oid, 'pg_namespace'), EXISTS (SELECT FROM pg_class c "
                 "WHERE c.relnamespace = n.oid AND c.relname = ANY (string_to_array(");
-    sql_param(&query, table_names(arena));
+    sql_param(&query, schema_tables(scope));
     SQL(&query, ", ' '))), (SELECT pg_get_userbyid(nspowner) FROM pg_namespace "
-                "WHERE nspname = '" APP_SCHEMA "') FROM (SELECT) one "
-                "LEFT JOIN pg_namespace n ON n.nspname = ");
+                "WHERE nspname = '" APP_SCHEMA "'), CASE WHEN n.oid IS NOT NULL THEN ");
+    append_hash(&query, scope, scope->schema);
+    SQL(&query, " END FROM (SELECT) one LEFT JOIN pg_namespace n ON n.nspname = ");
     sql_param(&query, scope->schema);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
@@ -284,19 +188,9 @@ static int observe_schemas(struct sql_conn *conn, const struct call *call, struc
         .comment = arena_strdup(arena, sql_text(rows, 0, 2)),
         .has_tables = sql_bool(rows, 0, 3),
         .app_owner = arena_strdup(arena, sql_text(rows, 0, 4)),
+        .hash = arena_strdup(arena, sql_text(rows, 0, 5)),
     };
     return 0;
-}
-
-int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                   const struct scope *scope, struct schema_seen *ret, struct err *err)
-{
-    if (observe_schemas(conn, call, arena, scope, ret, err)) {
-        return -1;
-    }
-    return ret->has_tables
-               ? list_schema(conn, call, arena, scope, scope->schema, &ret->listing, err)
-               : 0;
 }
 
 /* ---- changing, inside a transaction ---- */
@@ -310,17 +204,16 @@ struct change {
     struct schema_outcome *outcome;
 };
 
-/* Note in the schema's comment what stands now. */
-static int mark(const struct change *change, const struct schema_listing *listing, struct err *err)
+/* Note in the schema's comment what stands now, as the controller's role. */
+static void append_mark(struct sql *script, const struct scope *scope)
 {
-    AUTO(sql) struct sql query = {0};
-
-    sql_init(&query);
-    SQL(&query, "COMMENT ON SCHEMA ");
-    sql_ident(&query, change->scope->schema);
-    SQL(&query, " IS ");
-    sql_literal(&query, schema_mark(change->arena, schema_newest(), listing));
-    return sql_exec(change->conn, change->call, &query, NULL, err);
+    SQL(script, "DO $mark$ DECLARE made constant text := ");
+    append_hash(script, scope, scope->schema);
+    SQL(script, ";\nBEGIN EXECUTE format('COMMENT ON SCHEMA %I IS %L', ");
+    sql_literal(script, scope->schema);
+    SQL(script, ", concat('" SCHEMA_MARK_START "', ");
+    sql_integer(script, schema_newest());
+    SQL(script, ", ' ', made)); END $mark$;\n");
 }
 
 static int list(const struct change *change, const char *schema, struct schema_listing *ret,
@@ -329,22 +222,20 @@ static int list(const struct change *change, const char *schema, struct schema_l
     return list_schema(change->conn, change->call, change->arena, change->scope, schema, ret, err);
 }
 
+/* All of it is one round trip and one transaction. */
 static int create(const struct change *change, struct err *err)
 {
     AUTO(sql) struct sql script = {0};
-    struct schema_listing listing = {0};
     const struct scope *scope = change->scope;
 
     sql_init(&script);
     append_hand_over(&script, change->conn, scope, change->seen, &change->outcome->decision);
     become_owner(&script, scope);
-    append_migrations(&script, scope->schema, 0);
-    append_rights(&script, scope, scope->schema);
+    append_migrations(&script, scope, scope->schema, 0);
+    schema_append_rights(&script, scope, scope->schema);
     become_self(&script);
-    return sql_script(change->conn, change->call, &script, err) ||
-                   list(change, scope->schema, &listing, err) || mark(change, &listing, err)
-               ? -1
-               : 0;
+    append_mark(&script, scope);
+    return sql_script(change->conn, change->call, &script, err);
 }
 
 static void append_setting(struct sql *script, const char *name, const char *value)
@@ -366,12 +257,12 @@ static int repair(const struct change *change, struct err *err)
     append_setting(&script, "tenantry.schema", scope->schema);
     append_setting(&script, "tenantry.scratch", SCRATCH_SCHEMA);
     append_setting(&script, "tenantry.owner", scope->roles[ROLE_OWNER]);
-    append_setting(&script, "tenantry.tables", table_names(change->arena));
+    append_setting(&script, "tenantry.tables", schema_tables(scope));
     append_hand_over(&script, change->conn, scope, change->seen, &change->outcome->decision);
     sql_append_file(&script, &tenant_repair[0]);
     become_owner(&script, scope);
     sql_append_file(&script, &tenant_repair[1]);
-    append_rights(&script, scope, scope->schema);
+    schema_append_rights(&script, scope, scope->schema);
     become_self(&script);
     return sql_script(change->conn, change->call, &script, err);
 }
@@ -383,8 +274,8 @@ static int make_scratch(const struct change *change, struct err *err)
     sql_init(&script);
     become_owner(&script, change->scope);
     SQL(&script, "CREATE SCHEMA " SCRATCH_SCHEMA ";\n");
-    append_migrations(&script, SCRATCH_SCHEMA, 0);
-    append_rights(&script, change->scope, SCRATCH_SCHEMA);
+    append_migrations(&script, change->scope, SCRATCH_SCHEMA, 0);
+    schema_append_rights(&script, change->scope, SCRATCH_SCHEMA);
     become_self(&script);
     return sql_script(change->conn, change->call, &script, err);
 }
@@ -412,6 +303,15 @@ static size_t compare(const struct change *change, const struct schema_listing *
     return count;
 }
 
+static int mark(const struct change *change, struct err *err)
+{
+    AUTO(sql) struct sql script = {0};
+
+    sql_init(&script);
+    append_mark(&script, change->scope);
+    return sql_script(change->conn, change->call, &script, err);
+}
+
 /* What still differs after a repair is for a person to decide. */
 static int check_repaired(const struct change *change, const struct schema_listing *wanted,
                           const struct schema_listing *actual, struct err *err)
@@ -422,7 +322,7 @@ static int check_repaired(const struct change *change, const struct schema_listi
     size_t count = schema_diff(wanted, actual, rest);
 
     if (count == 0) {
-        return mark(change, actual, err);
+        return mark(change, err);
     }
     schema_describe(rest, count, &words);
     return err_set(err, ERR_TERMINAL, "SchemaDrift",
@@ -438,9 +338,10 @@ static int compare_and_repair(const struct change *change, bool only_compare, bo
     struct schema_outcome *outcome = change->outcome;
     const char *schema = change->scope->schema;
     struct schema_listing wanted = {0};
-    struct schema_listing actual = change->seen->listing;
+    struct schema_listing actual = {0};
 
-    if (make_scratch(change, err) || list(change, SCRATCH_SCHEMA, &wanted, err)) {
+    if (make_scratch(change, err) || list(change, SCRATCH_SCHEMA, &wanted, err) ||
+        list(change, schema, &actual, err)) {
         return -1;
     }
     outcome->difference_count = compare(change, &wanted, &actual);
@@ -470,7 +371,8 @@ static int upgrade(const struct change *change, bool *ret_keep, struct err *err)
     append_hand_over(&script, change->conn, change->scope, change->seen,
                      &change->outcome->decision);
     become_owner(&script, change->scope);
-    append_migrations(&script, change->scope->schema, change->outcome->decision.version);
+    append_migrations(&script, change->scope, change->scope->schema,
+                      change->outcome->decision.version);
     become_self(&script);
     if (sql_script(change->conn, change->call, &script, err) ||
         schema_observe(change->conn, change->call, change->arena, change->scope, now, err)) {
@@ -487,10 +389,8 @@ static int run_change(const struct change *change, bool only_compare, bool *ret_
 {
     switch (change->outcome->decision.action) {
     case SCHEMA_KEEP:
-        return 0;
     case SCHEMA_CREATE:
-        *ret_keep = true;
-        return create(change, err);
+        return 0;
     case SCHEMA_MIGRATE:
         return upgrade(change, ret_keep, err);
     case SCHEMA_COMPARE:
@@ -545,6 +445,9 @@ int schema_converge(struct sql_conn *conn, const struct call *call, struct arena
     }
     if (ret->decision.action == SCHEMA_KEEP) {
         return 0;
+    }
+    if (ret->decision.action == SCHEMA_CREATE) {
+        return create(&change, err) ? explain(err) : 0;
     }
     if (sql_begin(conn, call, err)) {
         return -1;

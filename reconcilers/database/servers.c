@@ -32,6 +32,8 @@ enum {
     CA_MAX_BYTES = 256 * 1024,
 };
 
+#define NO_SUCH_DATABASE "3D000"
+
 struct servers {
     struct kube_client *kube;
     struct cache *cache;
@@ -53,7 +55,8 @@ struct server {
     struct sql_pool *shared_pool; /* to the shared database */
     pthread_mutex_t lock;
     struct server_credentials credentials;
-    int64_t read_ms; /* when credentials were read; 0 = never */
+    int64_t read_ms;               /* when credentials were read; 0 = never */
+    int64_t seen_ms[SERVER_PARTS]; /* when each was seen to stand, 0 = never; under servers->lock */
 };
 
 /* ---- credentials ---- */
@@ -415,6 +418,38 @@ static int server_get(struct servers *servers, const char *name, struct server *
     return 0;
 }
 
+/* ---- what is seen once for many ---- */
+
+bool servers_part_stands(struct servers *servers, const char *server, enum server_part part,
+                         int64_t max_age_ms)
+{
+    pthread_mutex_lock(&servers->lock);
+    const struct server *known = map_get(&servers->by_name, str_from(server));
+    bool stands = known && known->seen_ms[part] > 0 &&
+                  clock_monotonic_ms() - known->seen_ms[part] < max_age_ms;
+    pthread_mutex_unlock(&servers->lock);
+    return stands;
+}
+
+void servers_note_part(struct servers *servers, const char *server, enum server_part part)
+{
+    pthread_mutex_lock(&servers->lock);
+    struct server *known = map_get(&servers->by_name, str_from(server));
+    if (known) {
+        known->seen_ms[part] = clock_monotonic_ms();
+    }
+    pthread_mutex_unlock(&servers->lock);
+}
+
+static void forget_parts(struct server *server)
+{
+    pthread_mutex_lock(&server->servers->lock);
+    for (int i = 0; i < SERVER_PARTS; i++) {
+        server->seen_ms[i] = 0;
+    }
+    pthread_mutex_unlock(&server->servers->lock);
+}
+
 /* ---- loans ---- */
 
 struct borrowed {
@@ -433,6 +468,9 @@ static int open_guarded(struct server *server, struct reconcile *rc, const char 
     int result = pool ? sql_pool_borrow(pool, &rc->call, ret, err)
                       : open_connection(server, &rc->call, database, ret, err);
     if (result) {
+        if (pool == server->shared_pool && err_has_code(err, NO_SUCH_DATABASE)) {
+            forget_parts(server);
+        }
         backend_leave(server->backend, sql_err_unreachable(err), err);
         return err_wrap(err, "server \"%s\"", server->spec->name);
     }

@@ -68,6 +68,12 @@ void sql_append_literal(struct sql *query, const char *text, size_t length);
 /* Append embedded SQL (a migration that ships inside the program). */
 struct embedded_file;
 void sql_append_file(struct sql *query, const struct embedded_file *file);
+/* The same with what stands in the comments that hold just this text made part of the statements:
+ * of PRIMARY KEY (<comment> id) a key of two columns. */
+#define SQL_UNCOMMENT(query, file, literal)                                                        \
+    sql_append_uncommented((query), (file), "/*" literal "*/", sizeof("/*" literal "*/") - 1)
+void sql_append_uncommented(struct sql *query, const struct embedded_file *file,
+                            const char *comment, size_t length);
 /* Append a quoted identifier; over 63 bytes, empty or not UTF-8 makes the query failed. */
 void sql_ident(struct sql *query, const char *name);
 /* "schema"."name" */

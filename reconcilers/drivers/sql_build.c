@@ -67,6 +67,23 @@ void sql_append_file(struct sql *query, const struct embedded_file *file)
     append(query, file->bytes, file->size);
 }
 
+void sql_append_uncommented(struct sql *query, const struct embedded_file *file,
+                            const char *comment, size_t length)
+{
+    enum { DELIMITER = 2 };
+    const char *from = file->bytes;
+
+    if (!str_is_utf8((struct str){file->bytes, file->size})) {
+        query->failed = true;
+        return;
+    }
+    for (const char *at; (at = strstr(from, comment)); from = at + length) {
+        append(query, from, (size_t)(at - from));
+        append(query, comment + DELIMITER, length - 2UL * DELIMITER);
+    }
+    append(query, from, strlen(from));
+}
+
 /* Append bytes between two `quote`s, with each one inside doubled, and backslashes too if asked. */
 static void append_quoted(struct sql *query, struct str value, char quote, bool escape_backslash)
 {

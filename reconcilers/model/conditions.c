@@ -57,8 +57,6 @@ const struct reason reasons[] = {
      "The message names the rule it breaks."},
     {"InvalidRequest", "A request could not be put together.", "Report it with the log."},
     {"InvalidSubdomain", "The subdomain may not be used.", "Choose another spec.subdomain."},
-    {"IsolationUnsupported", "This isolation mode is not available.",
-     "Use the mode that the message names."},
     {"LeadershipLost", "Another controller leads now.", ""},
     {"LimitsExceeded", "More is used than the limits allow.",
      "Raise the limit or remove what the message names."},

@@ -84,16 +84,39 @@ static int look_for_tenants(struct reconcile *rc, const struct tenant_work *work
 
 /* ---- the place ---- */
 
-static int check_isolation(const struct tenant_work *work, struct err *err)
+/* The database that tenants without one of their own share on a server. */
+static const char *find_shared_database(struct arena *arena, const struct services *services,
+                                        const char *name)
 {
-    enum isolation isolation = record_isolation(work->tenant, work->tier);
+    AUTO(record) const struct record *record = cache_get(services->database_servers, name);
+    struct database_server *server = ARENA_NEW(arena, struct database_server);
 
-    if (isolation == ISOLATION_DATABASE) {
-        return 0;
+    if (!record) {
+        return "";
     }
-    return err_set(err, ERR_TERMINAL, "IsolationUnsupported",
-                   "isolation %s is not available yet: set spec.database.isolation to Database",
-                   isolation_text(isolation));
+    database_server_unpack(record, arena, server);
+    return server->shared_database;
+}
+
+static void name_place(struct reconcile *rc, const struct tenant_work *work,
+                       struct record_values *wanted)
+{
+    const char *own = name_database(rc->arena, work->tenant->subdomain);
+    const char *shared =
+        find_shared_database(rc->arena, work->services, wanted->text[COLUMN_SERVER]);
+    enum isolation isolation = record_isolation(work->tenant, work->tier);
+    const struct {
+        const char *database;
+        const char *schema;
+    } places[] = {
+        [ISOLATION_DATABASE] = {own, "public"},
+        [ISOLATION_SCHEMA] = {shared, own},
+        [ISOLATION_ROW] = {shared, NAME_SCHEMA_ROWS},
+    };
+
+    wanted->text[COLUMN_ISOLATION] = isolation_text(isolation);
+    wanted->text[COLUMN_DATABASE_NAME] = places[isolation].database;
+    wanted->text[COLUMN_SCHEMA_NAME] = places[isolation].schema;
 }
 
 static int choose_place(struct reconcile *rc, const struct tenant_work *work, struct sql_conn *conn,
@@ -103,15 +126,12 @@ static int choose_place(struct reconcile *rc, const struct tenant_work *work, st
     struct server_load *loads = NULL;
     size_t load_count = 0;
 
-    if (check_isolation(work, err) ||
-        record_loads(conn, &rc->call, rc->arena, &loads, &load_count, err) ||
+    if (record_loads(conn, &rc->call, rc->arena, &loads, &load_count, err) ||
         placement_choose(work->services->database_servers, rc->arena, work->tier, tenant->server,
                          loads, load_count, &wanted->text[COLUMN_SERVER], err)) {
         return -1;
     }
-    wanted->text[COLUMN_DATABASE_NAME] = name_database(rc->arena, tenant->subdomain);
-    wanted->text[COLUMN_ISOLATION] = isolation_text(ISOLATION_DATABASE);
-    wanted->text[COLUMN_SCHEMA_NAME] = "public";
+    name_place(rc, work, wanted);
     return 0;
 }
 
@@ -159,8 +179,7 @@ static int create(struct reconcile *rc, struct tenant_work *work, struct sql_con
                        "there is no TenantTier \"%s\", and without it the tenant cannot be made",
                        work->tenant->tier);
     }
-    if (name_check_subdomain(work->tenant->subdomain, err) || check_isolation(work, err) ||
-        sql_begin(conn, &rc->call, err)) {
+    if (name_check_subdomain(work->tenant->subdomain, err) || sql_begin(conn, &rc->call, err)) {
         return -1;
     }
     if (insert_record(rc, work, conn, wanted, &id, err) || sql_commit(conn, &rc->call, err)) {

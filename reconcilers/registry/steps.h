@@ -13,8 +13,8 @@
  * says, and annotation adopt names its id or the program was told to adopt orphans; a deleted one
  * by the annotation alone.
  * Errors: TERMINAL/NameConflict (subdomain of another live Tenant, or retained things bear it: both
- * ways out are printed), WAIT/NoServer, WAIT/CapacityExhausted, TERMINAL/IsolationUnsupported,
- * CONFLICT/Conflict (another was faster). */
+ * ways out are printed), WAIT/NoServer, WAIT/CapacityExhausted, CONFLICT/Conflict
+ * (another was faster). */
 MUST_CHECK int record_ensure(struct reconcile *rc, void *subject, struct err *err);
 /* For a tenant that is being deleted: work->tenant_id and work->place from the row of its UID,
  * marked deleted or not; both stay empty when there never was one, and then nothing is this

@@ -36,14 +36,16 @@ static void drop_tenants(void)
     for (;;) {
         AUTO(free)
         char *name = postgres_text(
-            NULL, "SELECT quote_ident(datname) FROM pg_database WHERE datname LIKE 'tenant\\_%%'");
+            NULL, "SELECT quote_ident(datname) FROM pg_database WHERE datname LIKE 'tenant\\_%%' "
+                  "OR datname = 'tenantry_shared'");
         if (!*name) {
             break;
         }
         postgres_run(NULL, "DROP DATABASE %s WITH (FORCE)", name);
     }
     postgres_run(NULL, "DO $$ DECLARE r text; BEGIN FOR r IN SELECT rolname FROM pg_roles WHERE "
-                       "rolname LIKE 'tenant\\_%%.%%' LOOP EXECUTE format('DROP OWNED BY %%I', r); "
+                       "rolname LIKE 'tenant%%\\_%%.%%' OR rolname = 'tenantry_shared' LOOP "
+                       "EXECUTE format('DROP OWNED BY %%I', r); "
                        "EXECUTE format('DROP ROLE %%I', r); END LOOP; END $$");
 }
 

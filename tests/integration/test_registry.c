@@ -268,17 +268,35 @@ static void nothing_to_write_needs_no_right_to_write(void **state)
     registry_free(read_only.services.registry);
 }
 
-static void isolation_other_than_database_is_refused(void **state)
+static void each_isolation_has_its_place(void **state)
 {
     const struct fixture *fixture = *state;
-    struct tenant tenant = fixture_tenant("acme", "uid-1");
-    AUTO(run) struct run run = {0};
+    static const struct {
+        enum isolation isolation;
+        const char *subdomain;
+        const char *database;
+        const char *schema;
+    } cases[] = {
+        {ISOLATION_DEFAULT, "one-a", "tenant_one_a", "public"},
+        {ISOLATION_DATABASE, "one-b", "tenant_one_b", "public"},
+        {ISOLATION_SCHEMA, "one-c", "tenantry_shared", "tenant_one_c"},
+        {ISOLATION_ROW, "one-d", "tenantry_shared", "tenantry_rows"},
+    };
 
-    tenant.isolation = ISOLATION_ROW;
-    run_init(&run, fixture, &tenant, &tier_premium);
-    CHECK_FAILS(record_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_TERMINAL,
-                "IsolationUnsupported");
-    CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenants"), 0);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        AUTO(free) char *uid = xasprintf("uid-%zu", i);
+        struct tenant tenant = fixture_tenant(cases[i].subdomain, uid);
+        AUTO(run) struct run run = {0};
+        tenant.isolation = cases[i].isolation;
+        run_record(&run, fixture, &tenant, &tier_premium);
+        CHECK_TEXT(run.work.place.database, cases[i].database);
+        CHECK_TEXT(run.work.place.schema, cases[i].schema);
+        /* And so it is found again. */
+        AUTO(run) struct run again = {0};
+        run_record(&again, fixture, &tenant, &tier_premium);
+        CHECK_INT(again.work.place.isolation, run.work.place.isolation);
+        CHECK_TEXT(again.work.place.schema, cases[i].schema);
+    }
 }
 
 static void a_tenant_without_a_tier_is_not_made(void **state)
@@ -679,7 +697,7 @@ int main(void)
         WITH_FIXTURE(the_billing_period_is_there_from_the_start),
         WITH_FIXTURE(a_second_run_finds_the_row_and_writes_nothing),
         WITH_FIXTURE(nothing_to_write_needs_no_right_to_write),
-        WITH_FIXTURE(isolation_other_than_database_is_refused),
+        WITH_FIXTURE(each_isolation_has_its_place),
         WITH_FIXTURE(a_tenant_without_a_tier_is_not_made),
         WITH_FIXTURE(the_row_follows_the_tenant),
         WITH_FIXTURE(suspending_needs_no_tier),

@@ -1,16 +1,21 @@
 -- Everything about a schema that the controller made, as rows (item, definition) in words that are the same for every tenant:
 -- without the tenant's part of its roles' names, without its id, and without the schema before a name.
--- Stands behind: WITH given (place, role_prefix, tenant_id, tables) AS (...),
+-- Stands behind: WITH given (place, role_prefix, tenant_id, tables, functions) AS (...), and in front of a query of `plain`.
 n AS (
     SELECT n.oid, nspowner, nspacl FROM pg_namespace n, given WHERE nspname = place
 ), t AS (
     SELECT c.oid, relname, relowner, relkind, relpersistence, relrowsecurity, relforcerowsecurity, relacl
       FROM pg_class c JOIN n ON relnamespace = n.oid, given
      WHERE relname = ANY (string_to_array(tables, ' '))
+), f AS (
+    SELECT p.oid, proname, proowner, proacl FROM pg_proc p JOIN n ON pronamespace = n.oid, given
+     WHERE proname = ANY (string_to_array(functions, ' '))
 ), lists (item, list) AS (
     SELECT 'table ' || relname, coalesce(relacl, acldefault('r', relowner)) FROM t
     UNION ALL
     SELECT format('column %s.%s', relname, attname), attacl FROM t JOIN pg_attribute ON attrelid = t.oid
+    UNION ALL
+    SELECT 'function ' || proname, coalesce(proacl, acldefault('f', proowner)) FROM f
     UNION ALL
     SELECT 'schema', coalesce(nspacl, acldefault('n', nspowner)) FROM n
     UNION ALL
@@ -30,10 +35,13 @@ n AS (
     UNION ALL
     SELECT format('column %s.%s', relname, attname),
            concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END,
-                     pg_get_expr(adbin, adrelid), attidentity, attgenerated)
-      FROM t
+                     pg_get_expr(adbin, adrelid), attidentity, attgenerated,
+                     CASE WHEN functions <> '' AND attstattarget = 0 THEN 'no statistics' END)
+      FROM given, t
       JOIN pg_attribute ON attrelid = t.oid AND attnum > 0 AND NOT attisdropped
       LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    UNION ALL
+    SELECT 'function ' || proname, concat_ws(' ', pg_get_userbyid(proowner), pg_get_functiondef(oid)) FROM f
     UNION ALL
     SELECT format('constraint %s.%s', relname, conname), pg_get_constraintdef(c.oid)
       FROM t JOIN pg_constraint c ON conrelid = t.oid AND contype IN ('p', 'u', 'f', 'c', 'x')
@@ -55,4 +63,3 @@ n AS (
            replace(replace(replace(definition, tenant_id, 'TENANT'), role_prefix, ''), quote_ident(place) || '.', '')
       FROM lines, given
 )
-SELECT item, definition FROM plain ORDER BY item COLLATE "C", definition COLLATE "C"
