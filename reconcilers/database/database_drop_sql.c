@@ -76,6 +76,23 @@ int database_end_sessions(struct sql_conn *conn, const struct call *call, const 
 
 /* ---- obstacles ---- */
 
+/* In a database that is shared, only the tenant's own are its own. */
+static void append_prepared_owners(struct sql *query, const struct scope *scope)
+{
+    if (scope->mode->owns_database) {
+        SQL(query, "true");
+        return;
+    }
+    SQL(query, "owner IN (''");
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        if (scope_owns(scope, i)) {
+            SQL(query, ", ");
+            sql_literal(query, scope->roles[i]);
+        }
+    }
+    SQL(query, ")");
+}
+
 static void append_obstacles(struct sql *query, const struct scope *scope)
 {
     SQL(query, "WITH d AS (SELECT oid, datname FROM pg_database WHERE datname = ");
@@ -85,8 +102,10 @@ static void append_obstacles(struct sql *query, const struct scope *scope)
         "s.application_name) FROM pg_stat_activity s JOIN d ON s.datid = d.oid "
         "JOIN pg_roles r ON r.oid = s.usesysid WHERE r.rolsuper AND s.pid <> pg_backend_pid() "
         "UNION ALL SELECT format('prepared transaction ''%s'' of \"%s\"', x.gid, x.owner) "
-        "FROM pg_prepared_xacts x JOIN d ON x.database = d.datname "
-        "UNION ALL SELECT format('replication slot \"%s\", used by pid %s', l.slot_name, "
+        "FROM pg_prepared_xacts x JOIN d ON x.database = d.datname WHERE ");
+    append_prepared_owners(query, scope);
+    SQL(query,
+        " UNION ALL SELECT format('replication slot \"%s\", used by pid %s', l.slot_name, "
         "l.active_pid) FROM pg_replication_slots l JOIN d ON l.datoid = d.oid WHERE l.active "
         "UNION ALL SELECT format('subscription \"%s\"', u.subname) FROM pg_subscription u "
         "JOIN d ON u.subdbid = d.oid ORDER BY 1 LIMIT ");
@@ -122,7 +141,9 @@ int database_prepared(struct sql_conn *conn, const struct call *call, struct are
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT gid, owner FROM pg_prepared_xacts WHERE database = ");
+    SQL(&query, "SELECT gid, owner FROM pg_prepared_xacts WHERE ");
+    append_prepared_owners(&query, scope);
+    SQL(&query, " AND database = ");
     sql_param(&query, scope->database);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
@@ -158,12 +179,14 @@ int database_roll_back_prepared(struct sql_conn *conn, const struct call *call,
     sql_clear(&query);
     SQL(&query, "ROLLBACK PREPARED ");
     sql_literal(&query, prepared->gid);
-    if (sql_exec(conn, call, &query, NULL, err) && !err_has_code(err, NO_SUCH_OBJECT)) {
-        return -1;
-    }
+    bool failed = sql_exec(conn, call, &query, NULL, err) && !err_has_code(err, NO_SUCH_OBJECT);
     sql_clear(&query);
     SQL(&query, "RESET ROLE");
-    return sql_query(conn, call, &query, NULL, err);
+    struct err of_reset;
+    if (sql_query(conn, call, &query, NULL, failed ? &of_reset : err)) {
+        return -1;
+    }
+    return failed ? -1 : 0;
 }
 
 /* ---- dropping ---- */
@@ -237,7 +260,7 @@ static int find_heir(struct sql_conn *conn, const struct call *call, struct sql_
 }
 
 int database_disown(struct sql_conn *conn, const struct call *call, const struct scope *scope,
-                    const struct owned *owned, struct err *err)
+                    const struct owned *owned, bool drop, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *heir = NULL;
@@ -252,11 +275,14 @@ int database_disown(struct sql_conn *conn, const struct call *call, const struct
             continue;
         }
         database_sql_act_as(&query, conn, role);
-        SQL(&query, "REASSIGN OWNED BY ");
-        sql_ident(&query, role);
-        SQL(&query, " TO ");
-        sql_ident(&query, sql_text(heir, 0, 0));
-        SQL(&query, ";\nDROP OWNED BY ");
+        if (!drop) {
+            SQL(&query, "REASSIGN OWNED BY ");
+            sql_ident(&query, role);
+            SQL(&query, " TO ");
+            sql_ident(&query, sql_text(heir, 0, 0));
+            SQL(&query, ";\n");
+        }
+        SQL(&query, "DROP OWNED BY ");
         sql_ident(&query, role);
         SQL(&query, ";\n");
     }

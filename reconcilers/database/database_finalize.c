@@ -4,6 +4,9 @@
  * the mark of that id (database_owned). Every statement takes what is gone for done, so a crash
  * anywhere is taken up by the next run, which begins by looking.
  *
+ * Where the database is shared, "the database" is the tenant's part of it: its schema, or its rows
+ * (part.c).
+ *
  * Retain: logins off, connections refused, sessions ended, listed. Delete: the same lock, then DROP
  * DATABASE; then whatever the roles own in other databases goes to those databases' owners, since
  * it is not the tenant's database; then the roles. The roles go last because the owner role's mark
@@ -12,12 +15,15 @@
 #include "controller/base/clock.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/part.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/registry/registry.h"
 
 enum { BUSY_RETRY_MS = 5000, DAY_S = 24 * 60 * 60 };
+
+#define NO_SUCH_DATABASE "3D000"
 
 /* ---- policy ---- */
 
@@ -112,12 +118,23 @@ static bool owns_anything(const struct owned *owned)
 
 /* ---- Retain ---- */
 
+static const char *part_name(const struct scope *scope)
+{
+    return scope->mode->owns_database ? scope->database : scope->schema;
+}
+
 static size_t list_items(const struct scope *scope, const struct owned *owned, int64_t size_bytes,
                          struct retained items[ROLE_COUNT + 1])
 {
+    const struct mode *mode = scope->mode;
     size_t count = 0;
-    if (owned->database) {
-        items[count++] = (struct retained){"database", scope->database, scope->server, size_bytes};
+    if (owned->database || !mode->owns_database) {
+        items[count++] = (struct retained){
+            mode->retained_kind,
+            part_name(scope),
+            scope->server,
+            size_bytes,
+        };
     }
     for (int i = 0; i < ROLE_COUNT; i++) {
         if (owned->roles[i]) {
@@ -135,6 +152,22 @@ static int list_retained(const struct ending *ending, struct err *err)
 
     return registry_retain(ending->work->services->registry, ending->rc, scope->tenant_id,
                            scope->subdomain, items, count, delete_after_s(ending->work), err);
+}
+
+/* 0 without a shared database. */
+static int measure_part(struct ending *ending, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (ending->scope->mode->owns_database) {
+        return 0;
+    }
+    if (borrow(ending, ending->scope->database, &loan, err)) {
+        return err_has_code(err, NO_SUCH_DATABASE) ? 0 : -1;
+    }
+    return part_size(loan.conn, &ending->rc->call, ending->scope, &ending->size_bytes, err)
+               ? report(&loan, err)
+               : 0;
 }
 
 static int lock_retained(struct ending *ending, struct err *err)
@@ -158,7 +191,7 @@ static int retain(struct ending *ending, struct err *err)
 {
     const struct scope *scope = ending->scope;
 
-    if (lock_retained(ending, err)) {
+    if (lock_retained(ending, err) || measure_part(ending, err)) {
         return -1;
     }
     if (!owns_anything(&ending->owned)) {
@@ -170,11 +203,10 @@ static int retain(struct ending *ending, struct err *err)
     const char *reason = ending->work->retain_reason;
     bool told = !text_is_empty(reason);
     work_event(ending->work, EVENT_NORMAL, told ? reason : "Retained", "Retain",
-               "kept and locked: database \"%s\" on server \"%s\" (%lld bytes) and the roles "
-               "\"%s\" to \"%s\"; a new Tenant with the annotation %s: %s takes them back",
-               scope->database, scope->server, (long long)ending->size_bytes,
-               scope->roles[ROLE_OWNER], scope->roles[ROLE_A], NAME_ANNOTATION_ADOPT,
-               scope->tenant_id);
+               "kept and locked: %s \"%s\" on server \"%s\" (%lld bytes) and the tenant's roles; a "
+               "new Tenant with the annotation %s: %s takes them back",
+               scope->mode->retained_kind, part_name(scope), scope->server,
+               (long long)ending->size_bytes, NAME_ANNOTATION_ADOPT, scope->tenant_id);
     return 0;
 }
 
@@ -196,12 +228,12 @@ static int stop_logins(struct ending *ending, struct prepared **ret_prepared, si
     if (look(ending, loan.conn, err) || lock(ending, loan.conn, false, err)) {
         return report(&loan, err);
     }
-    if (!ending->owned.database) {
+    if (!ending->owned.database && ending->scope->mode->owns_database) {
         return 0;
     }
     if (database_prepared(loan.conn, &rc->call, rc->arena, ending->scope, ret_prepared, ret_count,
                           err) ||
-        (*ret_count > 0 && !ending->seen.database.allows_connections &&
+        (*ret_count > 0 && ending->owned.database && !ending->seen.database.allows_connections &&
          database_execute(loan.conn, &rc->call, ending->scope, &open, err))) {
         return report(&loan, err);
     }
@@ -264,26 +296,57 @@ static int drop_owned_database(const struct ending *ending, struct sql_conn *con
     return database_drop(conn, &rc->call, ending->scope, err);
 }
 
-/* The database, and then where else something hangs on the roles. */
-static int drop_database(struct ending *ending, struct dependency **ret_dependencies,
-                         size_t *ret_count, struct err *err)
+/* Whether what stands in the shared database under this tenant's names is this tenant's. */
+static bool owns_part(const struct ending *ending)
+{
+    const struct mode *mode = ending->scope->mode;
+    bool proven = scope_owns(ending->scope, ROLE_OWNER) ? ending->owned.roles[ROLE_OWNER] : true;
+    return !mode->owns_database && proven;
+}
+
+static int drop_part(const struct ending *ending, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
-    struct reconcile *rc = ending->rc;
 
-    *ret_count = 0;
+    if (!owns_part(ending)) {
+        return 0;
+    }
+    if (borrow(ending, ending->scope->database, &loan, err)) {
+        return err_has_code(err, NO_SUCH_DATABASE) ? 0 : -1;
+    }
+    return part_drop(loan.conn, &ending->rc->call, ending->scope, err) ? report(&loan, err) : 0;
+}
+
+static int drop_database(struct ending *ending, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
     if (borrow(ending, NULL, &loan, err)) {
         return -1;
     }
     if (look(ending, loan.conn, err) ||
-        (ending->owned.database && check_prepared(ending, loan.conn, err)) ||
+        ((ending->owned.database || owns_part(ending)) && check_prepared(ending, loan.conn, err)) ||
         lock(ending, loan.conn, true, err) ||
-        (ending->owned.database && drop_owned_database(ending, loan.conn, err)) ||
-        database_dependencies(loan.conn, &rc->call, rc->arena, ending->scope, &ending->owned,
-                              ret_dependencies, ret_count, err)) {
+        (ending->owned.database && drop_owned_database(ending, loan.conn, err))) {
         return report(&loan, err);
     }
     return 0;
+}
+
+/* Where else something hangs on the roles. */
+static int find_dependencies(const struct ending *ending, struct dependency **ret,
+                             size_t *ret_count, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile *rc = ending->rc;
+
+    if (borrow(ending, NULL, &loan, err)) {
+        return -1;
+    }
+    return database_dependencies(loan.conn, &rc->call, rc->arena, ending->scope, &ending->owned,
+                                 ret, ret_count, err)
+               ? report(&loan, err)
+               : 0;
 }
 
 static int disown(const struct ending *ending, const struct dependency *dependency, struct err *err)
@@ -291,17 +354,19 @@ static int disown(const struct ending *ending, const struct dependency *dependen
     AUTO(server_loan) struct server_loan loan = {0};
     const char *database = *dependency->database ? dependency->database : NULL;
     const char *words = database ? database : "the whole server";
+    bool part = database && !ending->scope->mode->owns_database &&
+                text_equal(database, ending->scope->database);
 
     if (borrow(ending, database, &loan, err)) {
         return err_wrap(err, "roles %s own something or hold rights in database \"%s\"",
                         dependency->roles, words);
     }
-    if (database_disown(loan.conn, &ending->rc->call, ending->scope, &ending->owned, err)) {
+    if (database_disown(loan.conn, &ending->rc->call, ending->scope, &ending->owned, part, err)) {
         loan.failure = *err;
         return err_wrap(err, "taking from roles %s what they have in database \"%s\"",
                         dependency->roles, words);
     }
-    if (database) {
+    if (database && !part) {
         work_event(ending->work, EVENT_WARNING, "Reassigned", "Delete",
                    "what roles %s owned in database \"%s\" on server \"%s\" was given to its owner",
                    dependency->roles, database, ending->scope->server);
@@ -327,8 +392,8 @@ static int forget_retained(const struct ending *ending, struct err *err)
     struct registry *registry = ending->work->services->registry;
     const struct scope *scope = ending->scope;
 
-    return registry_unretain(registry, ending->rc, scope->tenant_id, "database", scope->database,
-                             err) ||
+    return registry_unretain(registry, ending->rc, scope->tenant_id, scope->mode->retained_kind,
+                             NULL, err) ||
                    registry_unretain(registry, ending->rc, scope->tenant_id, "role", NULL, err)
                ? -1
                : 0;
@@ -342,8 +407,9 @@ static int destroy(struct ending *ending, struct err *err)
     size_t dependency_count = 0;
 
     if (stop_logins(ending, &prepared, &prepared_count, err) ||
-        roll_back_prepared(ending, prepared, prepared_count, err) ||
-        drop_database(ending, &dependencies, &dependency_count, err)) {
+        roll_back_prepared(ending, prepared, prepared_count, err) || drop_database(ending, err) ||
+        drop_part(ending, err) ||
+        find_dependencies(ending, &dependencies, &dependency_count, err)) {
         return -1;
     }
     bool any = owns_anything(&ending->owned);
@@ -357,8 +423,9 @@ static int destroy(struct ending *ending, struct err *err)
     }
     if (any) {
         work_event(ending->work, EVENT_NORMAL, "DatabaseDeleted", "Delete",
-                   "deleted database \"%s\" and its roles on server \"%s\"",
-                   ending->scope->database, ending->scope->server);
+                   "deleted %s \"%s\" and the tenant's roles on server \"%s\"",
+                   ending->scope->mode->retained_kind, part_name(ending->scope),
+                   ending->scope->server);
     }
     return 0;
 }
@@ -370,8 +437,10 @@ static int let_go(struct ending *ending, struct err *err)
 {
     const struct err cause = *err;
 
-    ending->owned =
-        (struct owned){.roles = {true, true, true, true, true, false}, .database = true};
+    ending->owned = (struct owned){.database = ending->scope->mode->owns_database};
+    for (int i = 0; i < ROLE_B; i++) {
+        ending->owned.roles[i] = scope_owns(ending->scope, i);
+    }
     ending->size_bytes = 0;
     if (list_retained(ending, err)) {
         return -1;

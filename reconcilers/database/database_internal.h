@@ -228,7 +228,7 @@ struct prepared {
 MUST_CHECK int database_prepared(struct sql_conn *conn, const struct call *call,
                                  struct arena *arena, const struct scope *scope,
                                  struct prepared **ret, size_t *ret_count, struct err *err);
-/* conn: to the tenant's own database; changes the session's role. */
+/* conn: to the database where it was prepared. */
 MUST_CHECK int database_roll_back_prepared(struct sql_conn *conn, const struct call *call,
                                            const struct prepared *prepared, struct err *err);
 
@@ -246,9 +246,10 @@ MUST_CHECK int database_dependencies(struct sql_conn *conn, const struct call *c
                                      const struct owned *owned, struct dependency **ret,
                                      size_t *ret_count, struct err *err);
 /* Give what the owned roles own in conn's database to that database's owner, or to the controller
- * where it may not; and take every right from them. Nothing is dropped. */
+ * where it may not; and take every right from them. Nothing is dropped but with `drop`, in a
+ * database where all they have is the tenant's. */
 MUST_CHECK int database_disown(struct sql_conn *conn, const struct call *call,
-                               const struct scope *scope, const struct owned *owned,
+                               const struct scope *scope, const struct owned *owned, bool drop,
                                struct err *err);
 /* Roles that are gone are a success. Errors: WAIT/DatabaseBusy, naming where something still hangs
  * on them. */

@@ -42,6 +42,24 @@ static void fill(struct sql_conn *conn, const char *schema, const char *mail)
                  schema, mail);
 }
 
+/* In the shared database, as a superuser sees them. */
+static int64_t rows_of(const struct run *run)
+{
+    if (run->work.place.isolation == ISOLATION_DATABASE) {
+        return postgres_int(NULL,
+                            "SELECT count(*) FROM pg_database WHERE datname = '%s' AND "
+                            "shobj_description(oid, 'pg_database') LIKE '%%%s%%'",
+                            run->work.place.database, run->work.tenant_id);
+    }
+    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("dbname=tenantry_shared");
+    return run->work.place.isolation == ISOLATION_ROW
+               ? postgres_int(conn,
+                              "SELECT count(*) FROM tenantry_rows.users WHERE tenant_id = '%s'",
+                              run->work.tenant_id)
+               : postgres_int(conn, "SELECT count(*) FROM pg_namespace WHERE nspname = '%s'",
+                              run->work.place.schema);
+}
+
 /* Two tenants may have rows with the same ids, addresses and keys, and each sees its own. */
 static void two_tenants_in_each_mode_see_their_own(void **state)
 {
@@ -75,6 +93,8 @@ static void two_tenants_in_each_mode_see_their_own(void **state)
         sql_close(TAKE(at_a));
         CHECK_OK(run_delete(&end_a, fixture, &first, DELETION_DELETE), &end_a.err);
         CHECK_INT(postgres_int(at_b, "SELECT count(*) FROM users"), 1);
+        CHECK_INT(rows_of(&a), 0);
+        CHECK_INT(rows_of(&b), 1);
         sql_close(TAKE(at_b));
         CHECK_OK(run_delete(&end_b, fixture, &second, DELETION_DELETE), &end_b.err);
         CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_roles WHERE rolname LIKE "

@@ -1,0 +1,189 @@
+/* A schema goes as a whole, in one transaction. Rows go in batches that each commit, children
+ * first, so that a large tenant holds no lock for long and a crash loses no progress; a cascade
+ * would delete them all in one statement. */
+#include "reconcilers/database/part.h"
+
+#include "controller/base/str.h"
+
+enum { BATCH_ROWS = 5000 };
+
+/* Those that refer before those that are referred to. */
+static const char *const tables[] = {"deployments", "api_keys", "applications", "users"};
+
+/* ---- size ---- */
+
+static int first_int(struct sql_conn *conn, const struct call *call, struct sql *query,
+                     int64_t *ret, struct err *err)
+{
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    if (sql_query(conn, call, query, &rows, err)) {
+        return -1;
+    }
+    *ret = sql_row_count(rows) > 0 ? sql_int(rows, 0, 0) : 0;
+    return 0;
+}
+
+static int schema_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                       int64_t *ret_bytes, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    sql_init(&query);
+    SQL(&query, "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.relkind IN ('r', 'm', 'p', 'S') AND n.nspname = ");
+    sql_param(&query, scope->schema);
+    return first_int(conn, call, &query, ret_bytes, err);
+}
+
+/* Tables that are not there hold nothing. */
+static int rows_exist(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                      bool *ret, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    int64_t count = 0;
+
+    sql_init(&query);
+    SQL(&query, "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.relname = 'tenant_logins' AND n.nspname = ");
+    sql_param(&query, scope->schema);
+    if (first_int(conn, call, &query, &count, err)) {
+        return -1;
+    }
+    *ret = count > 0;
+    return 0;
+}
+
+static int rows_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                     int64_t *ret_bytes, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    bool exist = false;
+
+    *ret_bytes = 0;
+    if (rows_exist(conn, call, scope, &exist, err)) {
+        return -1;
+    }
+    if (!exist) {
+        return 0;
+    }
+    sql_init(&query);
+    SQL(&query, "SELECT (0");
+    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
+        SQL(&query, " + (SELECT coalesce(sum(pg_column_size(t.*)), 0) FROM ");
+        sql_ident2(&query, scope->schema, tables[i]);
+        SQL(&query, " t)");
+    }
+    SQL(&query, ")::bigint");
+    return rows_begin(conn, call, scope, err) || first_int(conn, call, &query, ret_bytes, err) ||
+                   rows_end(conn, call, scope, err)
+               ? -1
+               : 0;
+}
+
+int part_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+              int64_t *ret_bytes, struct err *err)
+{
+    return scope->mode->rows_are_keyed ? rows_size(conn, call, scope, ret_bytes, err)
+                                       : schema_size(conn, call, scope, ret_bytes, err);
+}
+
+/* ---- dropping ---- */
+
+static int drop_schema(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                       struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    int64_t count = 0;
+
+    sql_init(&query);
+    SQL(&query, "SELECT count(*) FROM pg_namespace WHERE nspname = ");
+    sql_param(&query, scope->schema);
+    SQL(&query, " AND pg_get_userbyid(nspowner) = ");
+    sql_param(&query, scope->roles[ROLE_OWNER]);
+    if (first_int(conn, call, &query, &count, err)) {
+        return -1;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    sql_clear(&query);
+    SQL(&query, "DROP SCHEMA IF EXISTS ");
+    sql_ident(&query, scope->schema);
+    SQL(&query, " CASCADE");
+    return sql_exec(conn, call, &query, NULL, err)
+               ? err_wrap(err, "dropping schema \"%s\"", scope->schema)
+               : 0;
+}
+
+static int delete_batch(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                        const char *table, int64_t *ret_deleted, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    SQL(&query, "DELETE FROM ");
+    sql_ident2(&query, scope->schema, table);
+    SQL(&query, " WHERE tenant_id = ");
+    sql_param(&query, scope->tenant_id);
+    SQL(&query, " AND ctid = ANY (ARRAY(SELECT ctid FROM ");
+    sql_ident2(&query, scope->schema, table);
+    SQL(&query, " LIMIT ");
+    sql_integer(&query, BATCH_ROWS);
+    SQL(&query, "))");
+    if (rows_begin(conn, call, scope, err) || sql_exec(conn, call, &query, &rows, err) ||
+        rows_end(conn, call, scope, err)) {
+        return -1;
+    }
+    *ret_deleted = sql_affected(rows);
+    return 0;
+}
+
+static int unmap_logins(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                        struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    sql_init(&query);
+    SQL(&query, "DELETE FROM ");
+    sql_ident2(&query, scope->schema, "tenant_logins");
+    SQL(&query, " WHERE tenant_id = ");
+    sql_param(&query, scope->tenant_id);
+    SQL(&query, " AND login IN (");
+    sql_param(&query, scope->roles[ROLE_A]);
+    SQL(&query, ", ");
+    sql_param(&query, scope->roles[ROLE_B]);
+    SQL(&query, ")");
+    return sql_exec(conn, call, &query, NULL, err);
+}
+
+static int delete_rows(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                       struct err *err)
+{
+    bool exist = false;
+
+    if (rows_exist(conn, call, scope, &exist, err)) {
+        return -1;
+    }
+    if (!exist) {
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
+        int64_t deleted = 0;
+        do {
+            if (delete_batch(conn, call, scope, tables[i], &deleted, err)) {
+                return err_wrap(err, "deleting rows of \"%s\"", tables[i]);
+            }
+        } while (deleted == BATCH_ROWS);
+    }
+    return unmap_logins(conn, call, scope, err);
+}
+
+int part_drop(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+              struct err *err)
+{
+    return scope->mode->rows_are_keyed ? delete_rows(conn, call, scope, err)
+                                       : drop_schema(conn, call, scope, err);
+}
