@@ -91,4 +91,4 @@ within 30 "taken back, it is Ready" ready chg1
 check "and no move is pending" '' "$(condition chg1 MovePending)"
 purge chg1 chg2
 need becomes 30 "a tier that nobody uses is free" 0 kubectl get tenanttier chg -o 'jsonpath={.status.tenants}'
-within 30 "and can be deleted" kubectl delete tenanttier chg
+within 30 "and can be deleted" kubectl delete --ignore-not-found tenanttier chg

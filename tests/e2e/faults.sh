@@ -116,5 +116,5 @@ check "as the process that it was" "$pid" "$(process_pid "$RUN" controller)"
 restart_controller
 purge flt1 flt2 flt3 flt4 flt5 flt6 flt7
 for name in deaf strict bare; do
-    within 30 "the server $name can be deleted" kubectl delete databaseserver "$name"
+    within 30 "the server $name can be deleted" kubectl delete --ignore-not-found databaseserver "$name"
 done

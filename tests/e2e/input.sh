@@ -76,4 +76,4 @@ within 30 "a server that does not exist is named" message_holds no-such-server n
 check "and the tenant not Ready" False "$(condition nowhere Ready | cut -d' ' -f1)"
 
 purge inj long early far nowhere
-within 30 "tiers that nobody uses can be deleted" kubectl delete tenanttier not-yet far
+within 30 "tiers that nobody uses can be deleted" kubectl delete --ignore-not-found tenanttier not-yet far

@@ -9,7 +9,7 @@ check "all conditions that there are" 'DatabaseReady=True OwnerReady=True Quotas
 check "each is of this generation, with reason, time and message" '' "$(of st '.metadata.generation as $generation | .status.conditions[]
     | select(.observedGeneration != $generation or (.reason | test("^[A-Z][A-Za-z]+$") | not) or (.lastTransitionTime | fromdateiso8601 < 1) or .message == "") | .type')"
 check "kstatus calls it done" Current "$(verdict st)"
-check "the columns" 'NAME TIER STATE READY REASON DATABASE AGE' "$(kubectl get tnt st | head -n 1 | tr -s ' ' | sed 's/ $//')"
+check "the columns" 'NAME TIER STATE READY REASON DATABASE AGE' "$(kubectl get tnt st | sed -n '1{s/  */ /g;s/ $//;p}')"
 check "its row" 'st free Active True AsSpecified tenant_st' "$(kubectl get tnt st --no-headers | awk '{print $1, $2, $3, $4, $5, $6}')"
 matches "the wide row" 'Database +primary +The tenant is' "$(kubectl get tnt st -o wide --no-headers)"
 matches "Events tell of it" . "$(events st)"
