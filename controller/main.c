@@ -6,12 +6,16 @@
 #include "controller/kube/config.h"
 #include "controller/net/http_client.h"
 #include "controller/options.h"
+#include "controller/runtime/crew.h"
 #include "controller/runtime/manager.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/model/template.h"
+#include "reconcilers/objects/children.h"
 #include "reconcilers/registry/registry.h"
+#include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/tenant/tenant.h"
 
 enum { REGISTRY_URL_MAX_BYTES = 4096, REGISTRY_CONNECTIONS = 4 };
@@ -23,10 +27,13 @@ struct program {
     struct secret registry_url;
     struct manager *manager;
     struct registry *registry;
-    struct cache *tenants, *tiers, *database_servers;
+    struct cache *tenants, *tiers, *database_servers, *sandbox_templates;
+    struct children *children;
+    struct crew *crew;
     struct servers *servers;
     struct tenant_environment environment;
-    struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller;
+    struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
+        *template_controller;
     struct tenant_wake wake;
 };
 
@@ -76,6 +83,9 @@ static void make_services(struct program *program)
     program->tenants = cache_new(&tenant_codec);
     program->tiers = cache_new(&tier_codec);
     program->database_servers = cache_new(&database_server_codec);
+    program->sandbox_templates = cache_new(&sandbox_template_codec);
+    program->children = children_new();
+    program->crew = crew_new((int)options->workers);
     program->servers = servers_new(manager_api(program->manager), program->database_servers,
                                    options->namespace_, (int)options->connections_per_server);
     program->environment = (struct tenant_environment){
@@ -88,12 +98,15 @@ static void make_services(struct program *program)
                 .tenants = program->tenants,
                 .tiers = program->tiers,
                 .database_servers = program->database_servers,
+                .sandbox_templates = program->sandbox_templates,
+                .children = program->children,
+                .crew = program->crew,
+                .ingress_namespaces = options->ingress_namespaces,
                 .system_namespace = options->namespace_,
                 .domain = options->domain,
                 .drift_period_ms = options->drift_period_ms,
                 .adopt_orphans = options->adopt_orphans,
             },
-        .crew = crew_new((int)options->workers),
     };
 }
 
@@ -121,6 +134,7 @@ static void make_controllers(struct program *program)
     static const struct watch_config tenant_watch = {.resource = &KUBE_TENANTS};
     static const struct watch_config tier_watch = {.resource = &KUBE_TENANT_TIERS};
     static const struct watch_config server_watch = {.resource = &KUBE_DATABASE_SERVERS};
+    static const struct watch_config template_watch = {.resource = &KUBE_SANDBOX_TEMPLATES};
 
     program->tenant_controller = make_controller(program, "tenant", (int)program->options.workers,
                                                  tenant_reconcile, environment);
@@ -131,16 +145,25 @@ static void make_controllers(struct program *program)
         make_controller(program, "tenanttier", 1, tier_reconcile, environment);
     program->server_controller = make_controller(program, "databaseserver", 2,
                                                  database_server_reconcile, &environment->services);
+    program->template_controller = make_controller(
+        program, "sandboxtemplate", 1, sandbox_template_reconcile, &environment->services);
     program->wake = (struct tenant_wake){
         .tenants = controller_queue(program->tenant_controller),
         .tiers = controller_queue(program->tier_controller),
         .database_servers = controller_queue(program->server_controller),
+        .sandbox_templates = controller_queue(program->template_controller),
+        .services = &environment->services,
     };
-    tenant_wake_install(&program->wake, program->tenants, program->tiers,
-                        program->database_servers);
+    tenant_wake_install(&program->wake);
     manager_add_cache(program->manager, program->tenants, &tenant_watch);
     manager_add_cache(program->manager, program->tiers, &tier_watch);
     manager_add_cache(program->manager, program->database_servers, &server_watch);
+    manager_add_cache(program->manager, program->sandbox_templates, &template_watch);
+    for (unsigned kind = 0; kind < CHILD_KIND_COUNT; kind++) {
+        manager_add_cache(program->manager,
+                          children_cache(program->children, (enum child_kind)kind),
+                          children_watch(program->children, (enum child_kind)kind));
+    }
 }
 
 static int follow_test_clock(const char *file, struct err *err)
@@ -172,14 +195,17 @@ static int make_program(struct program *program, struct err *err)
 
 static void free_program(struct program *program)
 {
+    controller_free(program->template_controller);
     controller_free(program->server_controller);
     controller_free(program->tier_controller);
     controller_free(program->purge_controller);
     controller_free(program->tenant_controller);
-    crew_free(program->environment.crew);
+    crew_free(program->crew);
     servers_free(program->servers);
     /* The manager's watches feed the caches, so it goes before them. */
     manager_free(program->manager);
+    children_free(program->children);
+    cache_free(program->sandbox_templates);
     cache_free(program->database_servers);
     cache_free(program->tiers);
     cache_free(program->tenants);

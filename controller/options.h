@@ -21,6 +21,7 @@ struct options {
     const char *domain;
     const char *reserved_subdomains;
     const char *test_clock; /* NULL: the time is what the machine says */
+    const char *ingress_namespaces;
     int64_t drift_period_ms;
     int64_t workers;
     int64_t connections_per_server;

@@ -9,54 +9,40 @@
 #include "controller/base/hash.h"
 #include "controller/kube/object.h"
 #include "controller/runtime/fields.h"
+#include "reconcilers/model/codec_internal.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/words.h"
 
 enum { REQUEST_MAX_BYTES = 256 }; /* as the CRD says of status.lastHandled... */
 
-#define GROUP "tenantry.dev"
-#define VERSION "v1alpha1"
-
-const struct kube_resource KUBE_TENANTS = {GROUP, VERSION, "tenants", "Tenant", false};
-const struct kube_resource KUBE_TENANT_TIERS = {GROUP, VERSION, "tenanttiers", "TenantTier", false};
-const struct kube_resource KUBE_DATABASE_SERVERS = {GROUP, VERSION, "databaseservers",
+const struct kube_resource KUBE_TENANTS = {CODEC_GROUP, CODEC_VERSION, "tenants", "Tenant", false};
+const struct kube_resource KUBE_TENANT_TIERS = {CODEC_GROUP, CODEC_VERSION, "tenanttiers",
+                                                "TenantTier", false};
+const struct kube_resource KUBE_DATABASE_SERVERS = {CODEC_GROUP, CODEC_VERSION, "databaseservers",
                                                     "DatabaseServer", false};
 
-/* Shorthand for table rows: T is the struct that `at` is a member of. */
-#define TEXT(json, T, at) {.name = (json), .kind = FIELD_TEXT, .offset = offsetof(T, at)}
-#define INT(json, T, at) {.name = (json), .kind = FIELD_INT, .offset = offsetof(T, at)}
-#define BOOL(json, T, at) {.name = (json), .kind = FIELD_BOOL, .offset = offsetof(T, at)}
-#define ENUM(json, T, at, w)                                                                       \
-    {.name = (json), .kind = FIELD_ENUM, .offset = offsetof(T, at), .words = (w)}
-#define DURATION(json, T, at) {.name = (json), .kind = FIELD_DURATION, .offset = offsetof(T, at)}
-#define OBJECT(json, table) {.name = (json), .kind = FIELD_OBJECT, .fields = (table)}
-#define OBJECT_AT(json, T, at, table)                                                              \
-    {.name = (json), .kind = FIELD_OBJECT, .offset = offsetof(T, at), .fields = (table)}
-#define LIST(json, kind_, T, at, count)                                                            \
-    {.name = (json), .kind = (kind_), .offset = offsetof(T, at), .count_offset = offsetof(T, count)}
-#define OBJECTS(json, T, at, count, element, table)                                                \
-    {.name = (json),                                                                               \
-     .kind = FIELD_OBJECTS,                                                                        \
-     .offset = offsetof(T, at),                                                                    \
-     .count_offset = offsetof(T, count),                                                           \
-     .element_bytes = sizeof(element),                                                             \
-     .fields = (table)}
-#define CONDITIONS(T, at)                                                                          \
-    {.name = "conditions", .kind = FIELD_CONDITIONS, .offset = offsetof(T, at)}
-#define KEPT_TEXT(T, at)                                                                           \
-    {.name = #at, .kind = FIELD_TEXT, .packed_only = true, .offset = offsetof(T, at)}
-#define KEPT_INT(T, at)                                                                            \
-    {.name = #at, .kind = FIELD_INT, .packed_only = true, .offset = offsetof(T, at)}
-#define KEPT_BOOL(T, at)                                                                           \
-    {.name = #at, .kind = FIELD_BOOL, .packed_only = true, .offset = offsetof(T, at)}
-#define END {.name = NULL}
-
 /* ---- Tenant ---- */
+
+const struct field codec_pair_fields[] = {
+    TEXT("name", struct text_pair, name),
+    TEXT("value", struct text_pair, value),
+    END,
+};
 
 static const struct field person_fields[] = {
     TEXT("email", struct person, email),
     TEXT("name", struct person, name),
     ENUM("role", struct person, role, member_role_words),
+    END,
+};
+const struct field sandbox_fields[] = {
+    TEXT("name", struct sandbox, name),
+    TEXT("template", struct sandbox, template_),
+    {.name = "replicas",
+     .kind = FIELD_INT,
+     .offset = offsetof(struct sandbox, replicas),
+     .absent = SANDBOX_REPLICAS},
+    OBJECTS("env", struct sandbox, env, env_count, struct text_pair, codec_pair_fields),
     END,
 };
 static const struct field server_ref_fields[] = {TEXT("name", struct tenant, server), END};
@@ -80,6 +66,7 @@ static const struct field tenant_spec_fields[] = {
     OBJECT_AT("owner", struct tenant, owner, person_fields),
     OBJECTS("members", struct tenant, members, member_count, struct person, person_fields),
     OBJECT("database", tenant_database_fields),
+    OBJECTS("sandboxes", struct tenant, sandboxes, sandbox_count, struct sandbox, sandbox_fields),
     LIST("quotas", FIELD_INT_MAP, struct tenant, quotas, quota_count),
     OBJECT("billing", billing_fields),
     LIST("settings", FIELD_TEXT_MAP, struct tenant, settings, setting_count),
@@ -92,6 +79,12 @@ static const struct field quota_use_fields[] = {
     TEXT("resource", struct quota_use, resource),
     INT("limit", struct quota_use, limit),
     INT("used", struct quota_use, used),
+    END,
+};
+static const struct field sandbox_state_fields[] = {
+    TEXT("name", struct sandbox_state, name),
+    BOOL("ready", struct sandbox_state, ready),
+    TEXT("url", struct sandbox_state, url),
     END,
 };
 static const struct field secret_ref_fields[] = {
@@ -126,6 +119,8 @@ static const struct field tenant_status_fields[] = {
     TEXT("lastHandledReconcileAt", struct tenant_status, handled_reconcile_at),
     TEXT("lastHandledRotateAt", struct tenant_status, login.handled_rotate_at),
     OBJECT("database", status_database_fields),
+    OBJECTS("sandboxes", struct tenant_status, sandboxes, sandbox_count, struct sandbox_state,
+            sandbox_state_fields),
     OBJECTS("quotas", struct tenant_status, quotas, quota_count, struct quota_use,
             quota_use_fields),
     CONDITIONS(struct tenant_status, conditions),
@@ -143,6 +138,7 @@ static const struct field tenant_fields[] = {
     KEPT_TEXT(struct tenant, adopt),
     KEPT_TEXT(struct tenant, reconcile_requested_at),
     KEPT_TEXT(struct tenant, rotate_requested_at),
+    KEPT_BOOL(struct tenant, lists_sandboxes),
     OBJECT("spec", tenant_spec_fields),
     OBJECT_AT("status", struct tenant, status, tenant_status_fields),
     END,
@@ -164,6 +160,7 @@ static const struct field price_fields[] = {
 };
 static const struct field tier_default_fields[] = {
     ENUM("isolation", struct tier, isolation, isolation_words),
+    OBJECTS("sandboxes", struct tier, sandboxes, sandbox_count, struct sandbox, sandbox_fields),
     END,
 };
 static const struct field placement_fields[] = {
@@ -187,6 +184,7 @@ static const struct field tier_gateway_fields[] = {
     END,
 };
 static const struct field tier_idle_fields[] = {
+    DURATION("scaleToZeroAfter", struct tier, idle_after_ms),
     ENUM("wake", struct tier, idle_wake, idle_wake_words),
     END,
 };
@@ -248,6 +246,7 @@ static const struct field server_spec_fields[] = {
     OBJECT("capacity", capacity_fields),
     BOOL("schedulable", struct database_server, schedulable),
     ENUM("drift", struct database_server, drift, drift_words),
+    RAW("egress", struct database_server, egress),
     END,
 };
 static const struct field server_status_fields[] = {
@@ -274,9 +273,8 @@ static const struct field server_fields[] = {
 
 /* ---- decoding whole objects ---- */
 
-/* Read metadata into *meta, and spec and status by the object's top table. */
-static int decode_object(struct str json, struct arena *arena, const struct field *fields,
-                         struct kube_meta *meta, void *target, struct err *err)
+int codec_decode(struct str json, struct arena *arena, const struct field *fields,
+                 struct kube_meta *meta, void *target, struct err *err)
 {
     struct jsonr reader;
     struct str name;
@@ -330,7 +328,7 @@ int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, stru
 {
     struct kube_meta meta = {0};
     *ret = (struct tenant){.status.observed_generation = -1, .owner.role = MEMBER_OWNER};
-    if (decode_object(json, arena, tenant_fields, &meta, ret, err)) {
+    if (codec_decode(json, arena, tenant_fields, &meta, ret, err)) {
         return -1;
     }
     ret->name = meta.name;
@@ -347,6 +345,7 @@ int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, stru
     ret->adopt = annotation(&meta, NAME_ANNOTATION_ADOPT);
     ret->reconcile_requested_at = request(&meta, arena, NAME_ANNOTATION_RECONCILE);
     ret->rotate_requested_at = request(&meta, arena, NAME_ANNOTATION_ROTATE);
+    ret->lists_sandboxes = ret->sandboxes != NULL; /* a list of none is a list */
     if (text_is_empty(ret->subdomain)) {
         ret->subdomain = ret->name;
     }
@@ -361,7 +360,7 @@ int tier_decode(struct str json, struct arena *arena, struct tier *ret, struct e
                          .observed_generation = -1,
                          .currency = "EUR",
                          .price_monthly = "0"};
-    if (decode_object(json, arena, tier_fields, &meta, ret, err)) {
+    if (codec_decode(json, arena, tier_fields, &meta, ret, err)) {
         return -1;
     }
     ret->name = meta.name;
@@ -386,7 +385,7 @@ int database_server_decode(struct str json, struct arena *arena, struct database
                                     .schedulable = true,
                                     .status_tenants = -1,
                                     .observed_generation = -1};
-    if (decode_object(json, arena, server_fields, &meta, ret, err)) {
+    if (codec_decode(json, arena, server_fields, &meta, ret, err)) {
         return -1;
     }
     struct text_pair *labels = ARENA_ARRAY(arena, struct text_pair, meta.label_count);
@@ -406,8 +405,8 @@ int database_server_decode(struct str json, struct arena *arena, struct database
 
 /* ---- records ---- */
 
-static void fill_head(struct record_head *head, const char *name, const char *uid,
-                      const char *resource_version)
+void codec_fill_head(struct record_head *head, const char *name, const char *uid,
+                     const char *resource_version)
 {
     head->key = str_from(name);
     head->uid = str_from(uid);
@@ -421,7 +420,7 @@ static int tenant_pack(struct str json, struct arena *scratch, struct buf *paylo
     if (tenant_decode(json, scratch, tenant, err)) {
         return -1;
     }
-    fill_head(ret_head, tenant->name, tenant->uid, tenant->resource_version);
+    codec_fill_head(ret_head, tenant->name, tenant->uid, tenant->resource_version);
     fields_pack(tenant_fields, record_dictionary, tenant, payload);
     return 0;
 }
@@ -433,7 +432,7 @@ static int tier_pack(struct str json, struct arena *scratch, struct buf *payload
     if (tier_decode(json, scratch, tier, err)) {
         return -1;
     }
-    fill_head(ret_head, tier->name, tier->uid, tier->resource_version);
+    codec_fill_head(ret_head, tier->name, tier->uid, tier->resource_version);
     fields_pack(tier_fields, record_dictionary, tier, payload);
     return 0;
 }
@@ -445,7 +444,7 @@ static int database_server_pack(struct str json, struct arena *scratch, struct b
     if (database_server_decode(json, scratch, server, err)) {
         return -1;
     }
-    fill_head(ret_head, server->name, server->uid, server->resource_version);
+    codec_fill_head(ret_head, server->name, server->uid, server->resource_version);
     fields_pack(server_fields, record_dictionary, server, payload);
     return 0;
 }

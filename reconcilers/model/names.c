@@ -115,6 +115,11 @@ const char *name_namespace(struct arena *arena, const char *subdomain)
     return arena_printf(arena, "tenant-%s", subdomain);
 }
 
+const char *name_sandbox(struct arena *arena, const char *subdomain, const char *sandbox)
+{
+    return arena_printf(arena, "%s-%s", subdomain, sandbox);
+}
+
 const char *name_owner_secret(struct arena *arena, const char *subdomain)
 {
     return arena_printf(arena, "%s-owner", subdomain);

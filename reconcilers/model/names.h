@@ -16,6 +16,7 @@
 #define NAME_LABEL_MANAGED_BY "app.kubernetes.io/managed-by" /* = "tenantry" */
 #define NAME_LABEL_TENANT "tenantry.dev/tenant"
 #define NAME_LABEL_TENANT_UID "tenantry.dev/tenant-uid"
+#define NAME_LABEL_SANDBOX "tenantry.dev/sandbox" /* the sandbox's own name */
 #define NAME_LABEL_IN_USE "tenantry.dev/in-use"
 #define NAME_ANNOTATION_PAUSED "tenantry.dev/paused"
 #define NAME_ANNOTATION_ADOPT "tenantry.dev/adopt"
@@ -47,7 +48,9 @@ void name_reserve(const char *comma_separated);
 const char *name_database(struct arena *arena, const char *subdomain); /* tenant_<sub> */
 const char *name_role(struct arena *arena, const char *subdomain, const char *suffix);
 /* suffix "owner", "rw", "ro", "app", "a", "b": tenant_<sub>.owner */
-const char *name_namespace(struct arena *arena, const char *subdomain);    /* tenant-<subdomain> */
+const char *name_namespace(struct arena *arena, const char *subdomain); /* tenant-<subdomain> */
+const char *name_sandbox(struct arena *arena, const char *subdomain,
+                         const char *sandbox); /* <subdomain>-<sandbox> */
 const char *name_owner_secret(struct arena *arena, const char *subdomain); /* <subdomain>-owner */
 const char *name_database_secret(struct arena *arena, const char *subdomain); /* …-database */
 

@@ -44,6 +44,24 @@ struct quota_use {
     int64_t used;
 };
 
+/* A workload that the spec asks for. */
+struct sandbox {
+    const char *name;
+    const char *template_; /* "": SANDBOX_TEMPLATE */
+    int64_t replicas;
+    const struct text_pair *env;
+    size_t env_count;
+};
+enum { SANDBOX_REPLICAS = 1 }; /* where the spec does not say */
+#define SANDBOX_TEMPLATE "node"
+
+/* A workload as it is. */
+struct sandbox_state {
+    const char *name; /* of the Deployment: <subdomain>-<name> */
+    bool ready;       /* every copy asked for is available */
+    const char *url;
+};
+
 struct person {
     const char *email;
     const char *name;
@@ -81,6 +99,8 @@ struct tenant_status {
     const char *database_secret_namespace;
     const char *database_secret_name;
     struct login_status login;
+    const struct sandbox_state *sandboxes;
+    size_t sandbox_count;
     const struct quota_use *quotas;
     size_t quota_count;
     struct condition_set conditions;
@@ -113,6 +133,9 @@ struct tenant {
     const char *const *extensions;
     size_t extension_count;
     const char *migrations;
+    const struct sandbox *sandboxes;
+    size_t sandbox_count;
+    bool lists_sandboxes;       /* false: the tier's */
     const struct quota *quotas; /* overrides */
     size_t quota_count;
     enum billing_cycle billing_cycle;
@@ -145,6 +168,9 @@ struct tier {
     const char *const *features;
     size_t feature_count;
     enum isolation isolation;
+    const struct sandbox *sandboxes; /* of tenants that list none */
+    size_t sandbox_count;
+    int64_t idle_after_ms;                    /* 0 = never */
     const struct text_pair *placement_labels; /* matchLabels */
     size_t placement_label_count;
     const struct label_requirement *placement; /* matchExpressions */
@@ -190,11 +216,50 @@ struct database_server {
     int64_t capacity_connections; /* 0 = no limit */
     bool schedulable;
     enum drift_mode drift;
+    const char *egress; /* JSON: what sandboxes may reach; "" = nothing */
     bool in_use_label;
     const char *status_version;
     int64_t status_tenants;
     int64_t observed_generation;
     struct condition_set conditions;
+};
+
+/* What a sandbox runs. JSON texts are "" when absent. */
+struct sandbox_template {
+    const char *name;
+    const char *uid;
+    const char *resource_version;
+    int64_t generation;
+    bool deleting;
+    const char *image;
+    const char *const *command;
+    size_t command_count;
+    const char *const *args;
+    size_t arg_count;
+    const char *working_dir;
+    const struct template_port *ports;
+    size_t port_count;
+    const struct text_pair *env;
+    size_t env_count;
+    const char *resources;      /* JSON: requests and limits */
+    const char *liveness;       /* JSON: a probe */
+    const char *readiness;      /* JSON */
+    const char *startup;        /* JSON */
+    const char *const *scratch; /* folders that can be written to */
+    size_t scratch_count;
+    const char *runtime_class;
+    int64_t run_as_user; /* 0 = the image's, which must be a number other than 0 */
+    int64_t termination_grace_s;
+    bool in_use_label;
+    int64_t status_tenants;
+    int64_t observed_generation;
+    struct condition_set conditions;
+};
+
+struct template_port {
+    const char *name;
+    int64_t container_port;
+    int64_t service_port; /* 0 = the same */
 };
 
 #endif

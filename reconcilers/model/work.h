@@ -16,6 +16,8 @@
 
 struct registry; /* reconcilers/registry/registry.h */
 struct servers;  /* reconcilers/database/servers.h */
+struct children; /* reconcilers/objects/children.h */
+struct crew;     /* controller/runtime/crew.h */
 
 /* Process lifetime; thread-safe parts only. */
 struct services {
@@ -26,8 +28,12 @@ struct services {
     struct cache *tenants;
     struct cache *tiers;
     struct cache *database_servers;
-    const char *system_namespace; /* "tenantry-system" */
-    const char *domain;           /* "tenants.localhost" */
+    struct cache *sandbox_templates;
+    struct children *children;
+    struct crew *crew;              /* for pieces of a step that go side by side; may be NULL */
+    const char *system_namespace;   /* "tenantry-system" */
+    const char *domain;             /* "tenants.localhost" */
+    const char *ingress_namespaces; /* from which sandboxes may be reached, beside the gateway */
     int64_t drift_period_ms;
     bool adopt_orphans;
 };
@@ -51,6 +57,14 @@ struct tenant_work {
     struct secret owner_password;
     struct secret owner_hash;
     bool owner_password_fresh;
+
+    /* Namespace: whether this run made it, so that nothing can be in it yet. */
+    bool namespace_fresh;
+
+    /* Sandboxes: what status shows; NULL when the step did not get that far. */
+    const struct sandbox_state *sandboxes;
+    size_t sandbox_count;
+    const char *sandbox_excess; /* NULL, or how many more the spec lists than the quota allows */
 
     /* DatabaseLogin */
     const char *database_secret_namespace;

@@ -186,6 +186,7 @@ int namespace_ensure(struct reconcile *rc, void *subject, struct err *err)
     if (ensure_namespace(rc, work, name, &fresh, err)) {
         return -1;
     }
+    work->namespace_fresh = fresh;
     return ensure_binding(rc, work, name, fresh, err);
 }
 

@@ -5,13 +5,11 @@
 #include "controller/base/attributes.h"
 #include "controller/base/err.h"
 #include "controller/runtime/controller.h"
-#include "controller/runtime/crew.h"
 #include "reconcilers/model/work.h"
 
 /* The environment of the two reconcile functions. */
 struct tenant_environment {
     struct services services;
-    struct crew *crew; /* for steps that go side by side; may be NULL */
 };
 
 struct outcome tenant_reconcile(struct reconcile *rc);
@@ -27,13 +25,14 @@ struct tenant_wake {
     struct queue *tenants;
     struct queue *tiers;
     struct queue *database_servers;
-    struct cache *tenant_cache;
+    struct queue *sandbox_templates;
+    const struct services *services;
 };
-/* Listen to the three caches: a changed Tenant wakes itself, and its tier and server for their
- * counts; a changed TenantTier or DatabaseServer wakes the tenants that use it, or wait for one.
- * Call before the caches are fed; wake must outlive them. */
-void tenant_wake_install(struct tenant_wake *wake, struct cache *tenants, struct cache *tiers,
-                         struct cache *database_servers);
+/* Listen to the caches: a changed Tenant wakes itself, and its tier, server and templates for their
+ * counts; a changed TenantTier, DatabaseServer or SandboxTemplate wakes the tenants that use it, or
+ * wait for one; and what happened to an object of a tenant wakes that. Call before the caches are
+ * fed; wake must outlive them. */
+void tenant_wake_install(struct tenant_wake *wake);
 
 /* Once at start: that the table of steps is sound. */
 MUST_CHECK int tenant_steps_check(struct err *err);

@@ -23,11 +23,13 @@ extern const size_t tenant_condition_count;
 
 /* ---- tenant_hash.c ---- */
 
-/* Everything that decides what the tenant's world looks like: spec, tier, server, and a version of
- * each step that is raised by hand when a step starts to make something else. Equal hash and
- * generation mean that nothing is to be done. tier and server may be NULL. */
-void tenant_inputs_hash(const struct tenant *tenant, const struct tier *tier,
-                        const struct database_server *server, char ret_text[HASH128_TEXT_BYTES]);
+/* Everything that decides what the tenant's world looks like: spec, tier, server, the
+ * templates of its sandboxes, and a version of each step that is raised by hand when a step starts
+ * to make something else. Equal hash and generation mean that nothing is to be done. tier and
+ * server may be NULL. */
+void tenant_inputs_hash(const struct services *services, const struct tenant *tenant,
+                        const struct tier *tier, const struct database_server *server,
+                        char ret_text[HASH128_TEXT_BYTES]);
 
 /* ---- tenant_status.c ---- */
 

@@ -12,8 +12,11 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/tenant/tenant.h"
 #include "reconcilers/tenant/tenant_internal.h"
+
+enum { STARTING_S = 3 };
 
 static const double step_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 static struct metric step_duration = METRIC_HISTOGRAM(
@@ -124,6 +127,22 @@ static int check_tier(const struct tenant_work *work, struct err *err)
         tenant->tier);
 }
 
+/* Sandboxes take a moment to start, in which nothing else changes: as long as the status says that
+ * the work goes on, it need not be written for that. */
+static bool is_just_starting(const struct tenant *tenant, const struct err *failure)
+{
+    const struct condition *progress =
+        condition_get(&tenant->status.conditions, CONDITION_RECONCILING);
+    if (!err_has_reason(failure, "SandboxStarting")) {
+        return false;
+    }
+    if (tenant->status.observed_generation != tenant->generation) {
+        return true; /* it was announced by this very run */
+    }
+    return progress && text_equal(progress->reason, "Progressing") &&
+           clock_wall_s() - progress->transition_s < STARTING_S;
+}
+
 /* Write the status and turn the run's result into the next one. An error of the write itself counts
  * too. */
 static struct outcome conclude(struct reconcile *rc, struct tenant_work *work,
@@ -138,6 +157,10 @@ static struct outcome conclude(struct reconcile *rc, struct tenant_work *work,
         failure->cls == ERR_OK ? outcome_done(next_ms) : outcome_from_err(failure, drift_ms);
     bool only_queued = failure->cls == ERR_WAIT && err_has_reason(failure, "BackendBusy");
     if (outcome.canceled || only_queued) {
+        return outcome;
+    }
+    if (is_just_starting(work->tenant, failure)) {
+        outcome.next_ms = STARTING_S * 1000;
         return outcome;
     }
     struct err err;
@@ -167,14 +190,14 @@ static struct outcome ensure_tenant(struct reconcile *rc, struct tenant_environm
     if (announce(rc, work, &announcing)) {
         return outcome_from_err(&announcing, 0);
     }
-    steps_ensure(rc, tenant_steps, tenant_step_count, work, environment->crew, results);
+    steps_ensure(rc, tenant_steps, tenant_step_count, work, environment->services.crew, results);
     tenant_observe_steps(tenant_steps, results, tenant_step_count);
     struct err of_steps = {0};
     if (steps_error(tenant_steps, results, tenant_step_count, &of_steps) || has_tier) {
         *failure = of_steps;
     }
     /* The place is known only now; with it, the hash of what was made. */
-    tenant_inputs_hash(work->tenant, work->tier,
+    tenant_inputs_hash(work->services, work->tenant, work->tier,
                        find_server(rc, work->services, work->place.server), inputs_hash);
     return conclude(rc, work, results, failure, inputs_hash);
 }
@@ -198,9 +221,10 @@ static struct outcome reconcile_alive(struct reconcile *rc, struct tenant_enviro
         }
         return ensure_tenant(rc, environment, work);
     }
-    tenant_inputs_hash(tenant, work->tier, find_server(rc, services, tenant->status.place.server),
-                       inputs_hash);
-    if (is_known_to_stand(rc, tenant, inputs_hash)) {
+    tenant_inputs_hash(services, tenant, work->tier,
+                       find_server(rc, services, tenant->status.place.server), inputs_hash);
+    if (is_known_to_stand(rc, tenant, inputs_hash) &&
+        sandboxes_stand(services, rc->arena, tenant, work->tier)) {
         return outcome_done(next_drift_check_ms(services));
     }
     return ensure_tenant(rc, environment, work);

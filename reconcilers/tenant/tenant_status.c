@@ -108,6 +108,10 @@ static void take_facts(const struct tenant_work *work, struct tenant_status *sta
     if (!text_is_empty(work->login.user)) {
         status->login = work->login;
     }
+    if (work->sandboxes) {
+        status->sandboxes = work->sandboxes;
+        status->sandbox_count = work->sandbox_count;
+    }
     if (work->schema_version > 0) {
         status->schema_version = work->schema_version;
     }
@@ -145,6 +149,15 @@ static void decide(const struct tenant *tenant, const struct tenant_status *stat
     }
 }
 
+/* What is used above its limit, and what the spec asks for above it. */
+static const char *excess_of(struct arena *arena, const struct tenant_work *work)
+{
+    if (!work->quota_exceeded || !work->sandbox_excess) {
+        return work->quota_exceeded ? work->quota_exceeded : work->sandbox_excess;
+    }
+    return arena_printf(arena, "%s; %s", work->quota_exceeded, work->sandbox_excess);
+}
+
 void tenant_status_next(struct arena *arena, const struct tenant_work *work,
                         const struct step_result *results, const struct err *failure,
                         const char *inputs_hash, int64_t now_s, struct tenant_status *ret)
@@ -160,8 +173,9 @@ void tenant_status_next(struct arena *arena, const struct tenant_work *work,
     put_summary(&draft, decided);
     put_step_conditions(&draft, results);
     put_lifecycle(&draft, tenant);
-    put_while(&draft, CONDITION_QUOTA_EXCEEDED, work->quota_exceeded != NULL, "LimitsExceeded",
-              work->quota_exceeded ? work->quota_exceeded : "");
+    const char *excess = excess_of(arena, work);
+    put_while(&draft, CONDITION_QUOTA_EXCEEDED, excess != NULL, "LimitsExceeded",
+              excess ? excess : "");
     put_while(&draft, CONDITION_MOVE_PENDING, is_move_pending(tenant, &ret->place), "MovePending",
               decided->message);
     ret->observed_generation = tenant->generation;
@@ -192,6 +206,21 @@ static bool same_login(const struct login_status *a, const struct login_status *
            text_equal(a->handled_rotate_at, b->handled_rotate_at);
 }
 
+static bool same_sandboxes(const struct tenant_status *a, const struct tenant_status *b)
+{
+    if (a->sandbox_count != b->sandbox_count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->sandbox_count; i++) {
+        if (!text_equal(a->sandboxes[i].name, b->sandboxes[i].name) ||
+            a->sandboxes[i].ready != b->sandboxes[i].ready ||
+            !text_equal(a->sandboxes[i].url, b->sandboxes[i].url)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool tenant_status_equal(const struct tenant_status *a, const struct tenant_status *b)
 {
     return a->observed_generation == b->observed_generation &&
@@ -204,7 +233,7 @@ bool tenant_status_equal(const struct tenant_status *a, const struct tenant_stat
            text_equal(a->place.schema, b->place.schema) && a->schema_version == b->schema_version &&
            text_equal(a->database_secret_namespace, b->database_secret_namespace) &&
            text_equal(a->database_secret_name, b->database_secret_name) &&
-           same_login(&a->login, &b->login) && same_quota_limits(a, b) &&
+           same_login(&a->login, &b->login) && same_sandboxes(a, b) && same_quota_limits(a, b) &&
            condition_set_equal(&a->conditions, &b->conditions);
 }
 
@@ -254,6 +283,22 @@ static void write_database(struct jsonw *writer, const struct tenant_status *sta
     jsonw_end_object(writer);
 }
 
+static void write_sandboxes(struct jsonw *writer, const struct tenant_status *status)
+{
+    if (status->sandbox_count == 0) {
+        return;
+    }
+    jsonw_array(writer, "sandboxes");
+    for (size_t i = 0; i < status->sandbox_count; i++) {
+        jsonw_object(writer, NULL);
+        jsonw_text(writer, "name", status->sandboxes[i].name);
+        jsonw_bool(writer, "ready", status->sandboxes[i].ready);
+        write_text(writer, "url", status->sandboxes[i].url);
+        jsonw_end_object(writer);
+    }
+    jsonw_end_array(writer);
+}
+
 static void write_quotas(struct jsonw *writer, const struct tenant_status *status)
 {
     if (status->quota_count == 0) {
@@ -293,6 +338,7 @@ static void write_status(struct buf *out, const struct tenant *tenant,
     write_text(&writer, "lastHandledReconcileAt", status->handled_reconcile_at);
     write_text(&writer, "lastHandledRotateAt", status->login.handled_rotate_at);
     write_database(&writer, status);
+    write_sandboxes(&writer, status);
     write_quotas(&writer, status);
     jsonw_array(&writer, "conditions");
     condition_set_write(&writer, &status->conditions);

@@ -33,7 +33,7 @@ const struct step tenant_steps[] = {
     },
     {
         .name = "Namespace",
-        .condition = CONDITION_DATABASE,
+        .condition = CONDITION_SANDBOXES,
         .needs = {"Record"},
         .ensure = namespace_ensure,
         .finalize = namespace_finalize,
@@ -43,6 +43,18 @@ const struct step tenant_steps[] = {
         .condition = CONDITION_QUOTAS,
         .needs = {"Record"},
         .ensure = quotas_ensure,
+    },
+    {
+        .name = "Rules",
+        .condition = CONDITION_SANDBOXES,
+        .needs = {"Namespace"},
+        .ensure = sandbox_rules_ensure,
+    },
+    {
+        .name = "Sandboxes",
+        .condition = CONDITION_SANDBOXES,
+        .needs = {"Rules"},
+        .ensure = sandboxes_ensure,
     },
     {
         .name = "Schema",
@@ -69,7 +81,7 @@ const size_t tenant_step_count = ARRAY_COUNT(tenant_steps);
 const struct step_condition tenant_conditions[] = {
     {CONDITION_REGISTERED, MESSAGE_REGISTERED}, {CONDITION_DATABASE, MESSAGE_DATABASE},
     {CONDITION_SCHEMA, MESSAGE_SCHEMA},         {CONDITION_OWNER, MESSAGE_OWNER},
-    {CONDITION_QUOTAS, MESSAGE_QUOTAS},
+    {CONDITION_QUOTAS, MESSAGE_QUOTAS},         {CONDITION_SANDBOXES, MESSAGE_SANDBOXES},
 };
 const size_t tenant_condition_count = ARRAY_COUNT(tenant_conditions);
 

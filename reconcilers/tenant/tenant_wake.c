@@ -2,10 +2,31 @@
 #include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/model/template.h"
+#include "reconcilers/objects/children.h"
 #include "reconcilers/tenant/tenant.h"
 
 /* Counts on tiers and servers are for people: changes within this time are written as one. */
 enum { COUNT_DELAY_MS = 1000 };
+
+static const struct tier *find_tier(struct cache *tiers, struct arena *arena, const char *name)
+{
+    AUTO(record) const struct record *record = cache_get(tiers, name);
+    if (!record) {
+        return NULL;
+    }
+    struct tier *tier = ARENA_NEW(arena, struct tier);
+    tier_unpack(record, arena, tier);
+    return tier;
+}
+
+static void wake_templates(struct tenant_wake *wake, const struct sandbox *sandboxes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        queue_add_after(wake->sandbox_templates, sandbox_template_name(&sandboxes[i]),
+                        COUNT_DELAY_MS, QUEUE_NORMAL);
+    }
+}
 
 static void wake_counts(struct tenant_wake *wake, const struct record *record)
 {
@@ -15,12 +36,16 @@ static void wake_counts(struct tenant_wake *wake, const struct record *record)
     AUTO(arena) struct arena scratch = {0};
     arena_init(&scratch, 0);
     struct tenant *tenant = ARENA_NEW(&scratch, struct tenant);
+    size_t count = 0;
     tenant_unpack(record, &scratch, tenant);
     queue_add_after(wake->tiers, tenant->tier, COUNT_DELAY_MS, QUEUE_NORMAL);
     if (!text_is_empty(tenant->status.place.server)) {
         queue_add_after(wake->database_servers, tenant->status.place.server, COUNT_DELAY_MS,
                         QUEUE_NORMAL);
     }
+    const struct sandbox *sandboxes =
+        tenant_sandboxes(tenant, find_tier(wake->services->tiers, &scratch, tenant->tier), &count);
+    wake_templates(wake, sandboxes, count);
 }
 
 static void on_tenant(void *context, enum cache_change change, const struct record *before,
@@ -36,16 +61,31 @@ static void on_tenant(void *context, enum cache_change change, const struct reco
     }
 }
 
-/* Which tenants a changed tier or server concerns. */
+/* Which tenants a changed tier, server or template concerns. */
 struct selection {
     struct tenant_wake *wake;
-    const char *tier;   /* NULL: not by tier */
-    const char *server; /* NULL: not by server */
+    const char *tier;      /* NULL: not by tier */
+    const char *server;    /* NULL: not by server */
+    const char *template_; /* NULL: not by template */
 };
 
 static bool is_waiting_for_server(const struct tenant *tenant)
 {
     return text_is_empty(tenant->status.place.server);
+}
+
+static bool uses_template(const struct selection *selection, struct arena *arena,
+                          const struct tenant *tenant)
+{
+    size_t count = 0;
+    const struct sandbox *sandboxes = tenant_sandboxes(
+        tenant, find_tier(selection->wake->services->tiers, arena, tenant->tier), &count);
+    for (size_t i = 0; i < count; i++) {
+        if (text_equal(sandbox_template_name(&sandboxes[i]), selection->template_)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool wake_if_selected(void *context, const struct record *record)
@@ -59,7 +99,8 @@ static bool wake_if_selected(void *context, const struct record *record)
     bool by_server =
         selection->server && (text_equal(tenant->status.place.server, selection->server) ||
                               is_waiting_for_server(tenant));
-    if (by_tier || by_server) {
+    if (by_tier || by_server ||
+        (selection->template_ && uses_template(selection, &scratch, tenant))) {
         queue_add(selection->wake->tenants, tenant->name, QUEUE_NORMAL);
     }
     return true;
@@ -77,6 +118,18 @@ static int64_t tier_generation(const struct record *record)
     return tier.generation;
 }
 
+static void wake_templates_of_tier(struct tenant_wake *wake, const struct record *record)
+{
+    if (!record) {
+        return;
+    }
+    AUTO(arena) struct arena scratch = {0};
+    arena_init(&scratch, 0);
+    struct tier tier;
+    tier_unpack(record, &scratch, &tier);
+    wake_templates(wake, tier.sandboxes, tier.sandbox_count);
+}
+
 static void on_tier(void *context, enum cache_change change, const struct record *before,
                     const struct record *after, bool initial)
 {
@@ -86,8 +139,10 @@ static void on_tier(void *context, enum cache_change change, const struct record
         queue_add(wake->tiers, key, initial ? QUEUE_LOW : QUEUE_NORMAL);
     }
     if (!initial && tier_generation(before) != tier_generation(after)) {
+        wake_templates_of_tier(wake, before);
+        wake_templates_of_tier(wake, after);
         struct selection selection = {.wake = wake, .tier = key};
-        cache_each(wake->tenant_cache, wake_if_selected, &selection);
+        cache_each(wake->services->tenants, wake_if_selected, &selection);
     }
 }
 
@@ -118,15 +173,48 @@ static void on_database_server(void *context, enum cache_change change, const st
     }
     if (!initial && server_mattered(before, after)) {
         struct selection selection = {.wake = wake, .server = key};
-        cache_each(wake->tenant_cache, wake_if_selected, &selection);
+        cache_each(wake->services->tenants, wake_if_selected, &selection);
     }
 }
 
-void tenant_wake_install(struct tenant_wake *wake, struct cache *tenants, struct cache *tiers,
-                         struct cache *database_servers)
+static int64_t template_generation(const struct record *record)
 {
-    wake->tenant_cache = tenants;
-    cache_listen(tenants, on_tenant, wake);
-    cache_listen(tiers, on_tier, wake);
-    cache_listen(database_servers, on_database_server, wake);
+    if (!record) {
+        return 0;
+    }
+    AUTO(arena) struct arena scratch = {0};
+    arena_init(&scratch, 0);
+    struct sandbox_template template_;
+    sandbox_template_unpack(record, &scratch, &template_);
+    return template_.generation;
+}
+
+static void on_template(void *context, enum cache_change change, const struct record *before,
+                        const struct record *after, bool initial)
+{
+    struct tenant_wake *wake = context;
+    const char *key = record_key(after ? after : before);
+    if (change != CACHE_REMOVED) {
+        queue_add(wake->sandbox_templates, key, initial ? QUEUE_LOW : QUEUE_NORMAL);
+    }
+    if (!initial && template_generation(before) != template_generation(after)) {
+        struct selection selection = {.wake = wake, .template_ = key};
+        cache_each(wake->services->tenants, wake_if_selected, &selection);
+    }
+}
+
+static void on_child(void *context, const char *tenant)
+{
+    struct tenant_wake *wake = context;
+    queue_add(wake->tenants, tenant, QUEUE_NORMAL);
+}
+
+void tenant_wake_install(struct tenant_wake *wake)
+{
+    const struct services *services = wake->services;
+    cache_listen(services->tenants, on_tenant, wake);
+    cache_listen(services->tiers, on_tier, wake);
+    cache_listen(services->database_servers, on_database_server, wake);
+    cache_listen(services->sandbox_templates, on_template, wake);
+    children_listen(services->children, on_child, wake);
 }

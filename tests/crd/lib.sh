@@ -5,7 +5,7 @@
 PASSED=0
 FAILED=0
 CONTROLLER=system:serviceaccount:tenantry-system:tenantry-controller
-CRDS=(tenants.tenantry.dev tenanttiers.tenantry.dev databaseservers.tenantry.dev)
+CRDS=(tenants.tenantry.dev tenanttiers.tenantry.dev databaseservers.tenantry.dev sandboxtemplates.tenantry.dev)
 API=/apis/tenantry.dev/v1alpha1
 
 # The smallest valid object of each kind; a case is one of these and a jq program that changes it.
@@ -16,6 +16,8 @@ declare -A BASE=(
         "spec":{"quotas":{"sandboxes":1}}}'
     [databaseservers]='{"apiVersion":"tenantry.dev/v1alpha1","kind":"DatabaseServer","metadata":{"name":"crdtest"},
         "spec":{"hosts":["db.example.com"],"credentialsSecretRef":{"name":"primary"}}}'
+    [sandboxtemplates]='{"apiVersion":"tenantry.dev/v1alpha1","kind":"SandboxTemplate","metadata":{"name":"crdtest"},
+        "spec":{"image":"example.com/app:1"}}'
 )
 
 pass()
@@ -49,6 +51,7 @@ install_all()
     kubectl wait --for=condition=Established --timeout=60s crd "${CRDS[@]}" >>"$TMP/install.log"
     # Discovery may lag behind the condition by a moment.
     wait_for 30 kubectl apply -k "$ROOT/manifests/tiers" || kubectl apply -k "$ROOT/manifests/tiers"
+    wait_for 30 kubectl apply -k "$ROOT/manifests/templates" || kubectl apply -k "$ROOT/manifests/templates"
 }
 
 start_proxy()
@@ -160,7 +163,7 @@ remove()
 clean_up()
 {
     local kind name
-    for kind in tenants tenanttiers databaseservers; do
+    for kind in tenants tenanttiers databaseservers sandboxtemplates; do
         request GET "$API/$kind"
         for name in $(jq -r '.items[].metadata.name | select(startswith("crdtest"))' <<<"$BODY"); do
             remove "$API/$kind/$name"

@@ -190,7 +190,7 @@ as_controller patch "$API/tenants/crdtest-kept" '[{"op":"test","path":"/metadata
 expect "controller: removes its finalizer" 200
 
 # What is in use cannot be deleted, and only the controller says what is in use.
-for kind in tenanttiers databaseservers; do
+for kind in tenanttiers databaseservers sandboxtemplates; do
     make "$kind" crdtest-used
     patch "$API/$kind/crdtest-used" '{"metadata":{"labels":{"tenantry.dev/in-use":"true"}}}'
     expect "$kind: nobody else sets the in-use label" 403 "set by the controller alone"
@@ -199,7 +199,7 @@ for kind in tenanttiers databaseservers; do
     delete "$API/$kind/crdtest-used"
     expect "$kind: in use, it cannot be deleted" 403 '"crdtest-used" is in use by tenants'
     delete "$API/$kind/crdtest-used?dryRun=All"
-    expect "$kind: in use, it cannot be deleted, tried dry" 403 'kubectl get tenants --field-selector'
+    expect "$kind: in use, it cannot be deleted, tried dry" 403 'kubectl get tenants --'
     for change in '{"tenantry.dev/in-use":null}' '{"tenantry.dev/in-use":"false"}' null; do
         patch "$API/$kind/crdtest-used" "{\"metadata\":{\"labels\":$change}}"
         expect "$kind: nobody else changes the in-use label to $change" 403 "set by the controller alone"

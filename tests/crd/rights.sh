@@ -10,7 +10,7 @@ can()
     check "the controller: $*" "$answer" "$got"
 }
 
-for kind in tenants tenanttiers databaseservers; do
+for kind in tenants tenanttiers databaseservers sandboxtemplates; do
     for verb in get list watch patch; do
         can yes "$verb" "$kind.tenantry.dev"
     done
@@ -53,6 +53,9 @@ for verb in get create patch delete; do
     can no "$verb" clusterrolebindings.rbac.authorization.k8s.io
 done
 can yes bind clusterroles.rbac.authorization.k8s.io/tenantry-namespace-manager
+for role in tenantry-tenant-admin tenantry-tenant-member; do
+    can yes bind "clusterroles.rbac.authorization.k8s.io/$role"
+done
 for role in cluster-admin admin edit view system:node tenantry-controller tenantry-platform-admin; do
     can no bind "clusterroles.rbac.authorization.k8s.io/$role"
 done
@@ -77,6 +80,16 @@ for namespace in default tenantry-system; do
 done
 can no create events.events.k8s.io -n kube-system
 
+# What it made in the tenants' namespaces: it sees all of it, and writes only where it has bound itself.
+for kind in deployments.apps services serviceaccounts resourcequotas limitranges networkpolicies.networking.k8s.io; do
+    for verb in list watch; do
+        can yes "$verb" "$kind"
+    done
+    for verb in get create patch delete; do
+        can no "$verb" "$kind" -n default
+    done
+done
+
 # Whatever else would open the cluster.
 for resource in pods nodes persistentvolumes serviceaccounts deployments.apps validatingadmissionpolicies.admissionregistration.k8s.io \
     validatingadmissionpolicybindings.admissionregistration.k8s.io mutatingwebhookconfigurations.admissionregistration.k8s.io \
@@ -98,7 +111,7 @@ check "rules name what they bind" "" "$(kubectl get clusterroles,roles --all-nam
 for user in admin:yes viewer:no; do
     kubectl create clusterrolebinding "crdtest-${user%:*}" --clusterrole="tenantry-platform-${user%:*}" --user="crdtest-${user%:*}" \
         --dry-run=client -o json | kubectl apply -f - >/dev/null
-    for kind in tenants tenanttiers databaseservers; do
+    for kind in tenants tenanttiers databaseservers sandboxtemplates; do
         check "platform ${user%:*}: list $kind" yes "$(kubectl auth can-i list "$kind.tenantry.dev" --as="crdtest-${user%:*}" 2>/dev/null || true)"
         check "platform ${user%:*}: delete $kind" "${user#*:}" "$(kubectl auth can-i delete "$kind.tenantry.dev" --as="crdtest-${user%:*}" 2>/dev/null || true)"
     done

@@ -34,10 +34,11 @@ for crd in "${CRDS[@]}"; do
     check "$crd: cluster-scoped, in category tenantry, with a status subresource" 'Cluster ["tenantry"] {}' "$(
         kubectl get crd "$crd" -o json | jq -cr '"\(.spec.scope) \(.spec.names.categories) \(.spec.versions[0].subresources.status)"')"
 done
-check "short names" "dbs tnt tier" "$(kubectl get crd "${CRDS[@]}" -o json | jq -r '[.items[] | select(.spec.names.plural == (
-    "databaseservers", "tenants", "tenanttiers")) | .spec.names] | sort_by(.plural) | map(.shortNames[0]) | join(" ")')"
+check "short names" "dbs sbt tnt tier" "$(kubectl get crd "${CRDS[@]}" -o json | jq -r '[.items[] | select(.spec.names.plural == (
+    "databaseservers", "sandboxtemplates", "tenants", "tenanttiers")) | .spec.names] | sort_by(.plural) | map(.shortNames[0]) | join(" ")')"
 check "applying everything again changes nothing" "" "$(kubectl apply -k "$ROOT/manifests/install" | grep -v ' unchanged$' || true)"
 check "applying the tiers again changes nothing" "" "$(kubectl apply -k "$ROOT/manifests/tiers" | grep -v ' unchanged$' || true)"
+check "applying the templates again changes nothing" "" "$(kubectl apply -k "$ROOT/manifests/templates" | grep -v ' unchanged$' || true)"
 check "kubectl diff is clean after apply" 0 "$(kubectl diff -k "$ROOT/manifests/install" >/dev/null 2>&1; echo $?)"
 check "crds/ can be applied as a folder" 0 "$(kubectl apply --dry-run=server -f "$ROOT/crds" >/dev/null 2>&1; echo $?)"
 

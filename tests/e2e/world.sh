@@ -23,7 +23,7 @@ world_start()
     for setting in max_prepared_transactions=10 "$@"; do
         settings+=(--set "$setting")
     done
-    "$ROOT/hack/controlplane/start" "$RUN" --audit --nodes 0 "${quick[@]}"
+    "$ROOT/hack/controlplane/start" "$RUN" --audit --nodes 1 "${quick[@]}"
     "$ROOT/hack/postgres/start" "$RUN" "${quick[@]}" "${settings[@]}"
     "$ROOT/hack/postgres/bootstrap" "$RUN" >"$RUN/install.log"
     # shellcheck source=/dev/null

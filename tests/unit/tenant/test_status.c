@@ -181,16 +181,17 @@ static void inputs_hash_tells_every_input_apart(void **state)
     const struct tier tier = {.name = "premium", .quotas = quotas, .quota_count = 1};
     const struct tier other = {.name = "premium"};
     const struct database_server server = {.name = "p", .port = 5432};
+    const struct services services = {0};
     fixture->tenant.adopt = "";
-    tenant_inputs_hash(&fixture->tenant, &tier, &server, a);
-    tenant_inputs_hash(&fixture->tenant, &tier, &server, b);
+    tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, a);
+    tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, b);
     CHECK_TEXT(a, b);
-    tenant_inputs_hash(&fixture->tenant, &other, &server, b);
+    tenant_inputs_hash(&services, &fixture->tenant, &other, &server, b);
     CHECK(strcmp(a, b) != 0);
-    tenant_inputs_hash(&fixture->tenant, &tier, NULL, b);
+    tenant_inputs_hash(&services, &fixture->tenant, &tier, NULL, b);
     CHECK(strcmp(a, b) != 0);
     fixture->tenant.display_name = "Acme";
-    tenant_inputs_hash(&fixture->tenant, &tier, &server, b);
+    tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, b);
     CHECK(strcmp(a, b) != 0);
     fixture_free(fixture);
 }
