@@ -19,6 +19,7 @@ static atomic_int_least64_t wall_offset_ms;
 /* The file of a test clock; NULL, and then never looked at, unless the program was told of one. */
 static const char *_Atomic offset_file;
 static atomic_int_least64_t next_look_ms;
+static atomic_int_least64_t suspended_ms; /* by tests */
 
 static int64_t read_us(clockid_t clock)
 {
@@ -36,6 +37,16 @@ int64_t clock_monotonic_us(void)
 int64_t clock_monotonic_ms(void)
 {
     return clock_monotonic_us() / 1000;
+}
+
+int64_t clock_boot_ms(void)
+{
+    return read_us(CLOCK_BOOTTIME) / 1000 + atomic_load(&suspended_ms);
+}
+
+void clock_suspend_ms(int64_t duration_ms)
+{
+    atomic_fetch_add(&suspended_ms, duration_ms);
 }
 
 static bool read_offset_file(const char *path)

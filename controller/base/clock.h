@@ -1,6 +1,9 @@
 /* Time. Durations and deadlines are monotonic milliseconds; wall time is UTC only.
- * A test may shift the wall clock (clock_set_wall_offset_ms, clock_follow_file), never the
- * monotonic one. Thread-safe. */
+ *
+ * The monotonic clock stands still while the machine is suspended, as the timers of the kernel and
+ * of the libraries do. What must not outlast a suspension (leadership) is judged by the boot clock,
+ * which goes on. A test may shift the wall clock (clock_set_wall_offset_ms, clock_follow_file), and
+ * the boot clock forward; never the monotonic one. Thread-safe. */
 #ifndef TENANTRY_BASE_CLOCK_H
 #define TENANTRY_BASE_CLOCK_H
 
@@ -13,6 +16,10 @@
 
 int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
+/* The same, with the time that the machine was suspended for (CLOCK_BOOTTIME). */
+int64_t clock_boot_ms(void);
+/* For tests: as if the machine had been suspended for so much longer. */
+void clock_suspend_ms(int64_t duration_ms);
 /* Microseconds and seconds since 1970-01-01 UTC. */
 int64_t clock_wall_us(void);
 int64_t clock_wall_s(void);

@@ -4,9 +4,9 @@
 
 #include "controller/base/clock.h"
 
-void fence_open_until(struct fence *fence, int64_t monotonic_ms)
+void fence_open_until(struct fence *fence, int64_t boot_ms)
 {
-    atomic_store(&fence->open_until_ms, monotonic_ms);
+    atomic_store(&fence->open_until_ms, boot_ms);
 }
 
 void fence_close(struct fence *fence)
@@ -22,7 +22,7 @@ bool fence_is_open(const struct fence *fence)
     int64_t open_until_ms = atomic_load(&fence->open_until_ms);
     /* Two reads that need no order: the worst is a fence judged by a renewal that is older, and an
      * older one closes sooner. */
-    return open_until_ms == INT64_MAX || clock_monotonic_ms() < open_until_ms;
+    return open_until_ms == INT64_MAX || clock_boot_ms() < open_until_ms;
 }
 
 int fence_check(const struct fence *fence, struct err *err)

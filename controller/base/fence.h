@@ -1,8 +1,8 @@
-/* Leadership as something every write path checks. A fence is open until a monotonic time that the
- * leader elector moves forward with each renewal; past it no write may begin, even if the process
- * slept (SIGSTOP, a paused machine) and does not know yet that it lost the lease. It narrows the
- * window of two leaders; it is not proof against it, so that steps stay safe under two leaders too.
- * Thread-safe. */
+/* Leadership as something every write path checks. A fence is open until a time of the boot clock
+ * that the leader elector moves forward with each renewal; past it no write may begin, even if the
+ * process slept (SIGSTOP, a suspended machine) and does not know yet that it lost the lease. It
+ * narrows the window of two leaders; it is not proof against it, so that steps stay safe under two
+ * leaders too. Thread-safe. */
 #ifndef TENANTRY_BASE_FENCE_H
 #define TENANTRY_BASE_FENCE_H
 
@@ -14,10 +14,10 @@
 #include "controller/base/err.h"
 
 struct fence {
-    _Atomic int64_t open_until_ms; /* monotonic; INT64_MAX: always open; 0: closed */
+    _Atomic int64_t open_until_ms; /* clock_boot_ms; INT64_MAX: always open; 0: closed */
 };
 
-void fence_open_until(struct fence *fence, int64_t monotonic_ms);
+void fence_open_until(struct fence *fence, int64_t boot_ms);
 void fence_close(struct fence *fence);
 bool fence_is_open(const struct fence *fence); /* NULL: open (programs without leader election) */
 

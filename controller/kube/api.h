@@ -71,6 +71,10 @@ struct kube_client_config {
     bool disable_http2;
     /* Borrowed, shared with other clients of the same config; NULL: the client has its own. */
     struct kube_credentials *credentials;
+    /* The server refused a request with 403: rights may have been taken away. Called by the thread
+     * that made the request; must not block. May be NULL. */
+    void (*on_forbidden)(void *context);
+    void *on_forbidden_context;
 };
 
 /* config is borrowed and must outlive the client. Starts a transport thread; connects lazily.

@@ -25,6 +25,8 @@ struct kube_client {
     struct http_client *http;
     char *host; /* host:port, for metrics */
     bool is_https;
+    void (*on_forbidden)(void *context);
+    void *on_forbidden_context;
     pthread_mutex_t tls_lock; /* one thread brings new TLS material to the transport */
     uint64_t tls_version;     /* guarded by it; 0: none yet */
 };
@@ -100,6 +102,8 @@ int kube_client_new(const struct kube_config *config,
     AUTO(free) char *host = NULL;
     client->config = config;
     client->credentials = client_config->credentials;
+    client->on_forbidden = client_config->on_forbidden;
+    client->on_forbidden_context = client_config->on_forbidden_context;
     client->is_https = strncasecmp(config->server, "https://", strlen("https://")) == 0;
     pthread_mutex_init(&client->tls_lock, NULL);
     split_server(config->server, &client->host, &host);
@@ -338,6 +342,9 @@ static bool judge_answer(struct exchange *exchange, int *ret_result, struct err 
     bool again = response->status == 401 ? retry_refused(exchange) : retry_asked(exchange);
     if (again) {
         return true;
+    }
+    if (response->status == 403 && exchange->client->on_forbidden) {
+        exchange->client->on_forbidden(exchange->client->on_forbidden_context);
     }
     *ret_result = api_status_error(buf_str(&response->body), response->status,
                                    exchange->request->is_json_patch, err);

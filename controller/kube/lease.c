@@ -5,7 +5,8 @@
  * candidate takes the Lease only when the record did not change for lease_duration, counted from
  * when it saw the change, which is after the renewal was sent. Since renew_deadline is the shorter
  * of the two, the old leader's fence is closed before a new leader begins. Both count by their own
- * monotonic clock, so wrong wall clocks do not matter; a process that slept finds its fence closed.
+ * boot clock, which goes on while the machine is suspended, so wrong wall clocks do not matter, and
+ * whoever slept finds its fence closed.
  * What is on its way to a server when the fence closes is not covered: hence steps that are safe
  * under two leaders.
  *
@@ -129,7 +130,7 @@ bool lease_is_held(const struct lease *lease)
 static void observe(struct lease *lease, json_t *object)
 {
     if (!lease_record_equal(lease->object, object)) {
-        lease->observed_ms = clock_monotonic_ms();
+        lease->observed_ms = clock_boot_ms();
     }
     json_decref(lease->object);
     lease->object = object;
@@ -187,7 +188,7 @@ static int put(struct lease *lease, const struct call *call, const struct lease_
 /* Write ourselves in as the holder. */
 static int put_ours(struct lease *lease, const struct call *call, struct err *err)
 {
-    int64_t started_ms = clock_monotonic_ms();
+    int64_t started_ms = clock_boot_ms();
     struct lease_record old = {.holder = "", .acquire_time = "", .renew_time = ""};
     char now[CLOCK_TEXT_BYTES];
 
@@ -234,7 +235,7 @@ static int attempt(struct lease *lease, const struct call *call, struct err *err
     }
     lease_record_read(lease->object, &record);
     enum lease_verdict verdict =
-        lease_record_judge(&record, lease->identity, lease->observed_ms, clock_monotonic_ms(),
+        lease_record_judge(&record, lease->identity, lease->observed_ms, clock_boot_ms(),
                            lease->config.lease_duration_ms);
     if (was_held && verdict != LEASE_OURS) {
         return err_set(err, ERR_CANCELED, "LeadershipLost",
@@ -276,18 +277,23 @@ static void tell_trouble(const struct lease *lease, const struct err *err)
     }
 }
 
+static int64_t leadership_left_ms(const struct lease *lease)
+{
+    return lease->renewed_ms + lease->config.renew_deadline_ms - clock_boot_ms();
+}
+
 /* A request may take half of the renew deadline, so that a second one fits in; and never outlasts
  * the leadership that it is to prolong. */
 static struct call request_call(const struct lease *lease, const struct call *call)
 {
     int64_t half_ms = lease->config.renew_deadline_ms / 2;
-    int64_t deadline_ms =
-        clock_monotonic_ms() + (half_ms > REQUEST_MIN_MS ? half_ms : REQUEST_MIN_MS);
-    int64_t lost_ms = lease->renewed_ms + lease->config.renew_deadline_ms;
+    int64_t limit_ms = half_ms > REQUEST_MIN_MS ? half_ms : REQUEST_MIN_MS;
+    int64_t left_ms = leadership_left_ms(lease);
 
-    if (lease_is_held(lease) && lost_ms < deadline_ms) {
-        deadline_ms = lost_ms;
+    if (lease_is_held(lease) && left_ms < limit_ms) {
+        limit_ms = left_ms;
     }
+    int64_t deadline_ms = clock_monotonic_ms() + limit_ms;
     /* No fence: the Lease is what opens it. */
     return (struct call){.cancel = call->cancel, .deadline_ms = deadline_ms, .log = call->log};
 }
@@ -341,7 +347,7 @@ static int renew(struct lease *lease, const struct call *call, struct err *err)
     char trouble[ERR_REASON_BYTES] = "";
 
     for (;;) {
-        int64_t left_ms = lease->renewed_ms + config->renew_deadline_ms - clock_monotonic_ms();
+        int64_t left_ms = leadership_left_ms(lease);
         int64_t pause_ms = config->retry_period_ms < left_ms ? config->retry_period_ms : left_ms;
         if (pause_ms <= 0) {
             return err_set(err, ERR_CANCELED, "LeadershipLost",
@@ -352,7 +358,7 @@ static int renew(struct lease *lease, const struct call *call, struct err *err)
         if (!cancel_sleep_ms(call->cancel, pause_ms)) {
             return 0;
         }
-        if (clock_monotonic_ms() >= lease->renewed_ms + config->renew_deadline_ms) {
+        if (leadership_left_ms(lease) <= 0) {
             continue; /* the pause outlasted the leadership */
         }
         struct call request = request_call(lease, call);

@@ -1,8 +1,8 @@
 /* Leader election by a Lease (coordination.k8s.io/v1), C43-C47. Blocking, on one thread and one
  * connection of its own. The caller learns of leadership through the fence and a callback.
  *
- * Expiry is judged by local monotonic time since the record was last seen to change, never by the
- * timestamps in it. The fence is open until last renewal + renew_deadline_ms. */
+ * Expiry is judged by local time (the boot clock) since the record was last seen to change, never
+ * by the timestamps in it. The fence is open until last renewal + renew_deadline_ms. */
 #ifndef TENANTRY_KUBE_LEASE_H
 #define TENANTRY_KUBE_LEASE_H
 

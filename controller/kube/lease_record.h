@@ -30,7 +30,7 @@ json_t *lease_record_write(const json_t *lease, const char *namespace_, const ch
 
 enum lease_verdict { LEASE_FREE, LEASE_OURS, LEASE_TAKEN };
 
-/* observed_ms: when, by our own monotonic clock, the record was last seen to change; whoever holds
+/* observed_ms: when, by our own boot clock, the record was last seen to change; whoever holds
  * it has until then plus the duration that he wrote (or ours, if he wrote none). C44. */
 enum lease_verdict lease_record_judge(const struct lease_record *record, const char *identity,
                                       int64_t observed_ms, int64_t now_ms, int64_t our_duration_ms);

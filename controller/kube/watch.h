@@ -61,7 +61,7 @@ void watch_free(struct watch *watch);
 
 /* Until canceled. Failures back off (800 ms doubling to 30 s, full jitter, forgotten after 2
  * minutes of health); a missing resource (404: CRD not installed) is polled; nothing makes this
- * return but cancel. */
+ * return but cancel. Called again, it goes on where it was: a view that was complete is resumed. */
 void watch_run(struct watch *watch, const struct call *call);
 
 struct watch_stats {

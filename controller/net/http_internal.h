@@ -78,6 +78,9 @@ struct transfer {
 MUST_CHECK int transfer_prepare(struct transfer *transfer, struct err *err);
 /* Fill response and result from what curl says about the end. */
 void transfer_conclude(struct transfer *transfer, CURLcode code);
+/* The value of a Retry-After header in milliseconds, at most a day; -1 when it is NULL or neither
+ * seconds nor a date. */
+int64_t transfer_retry_after_ms(const char *value);
 /* Wipe what holds secrets and let go of everything that belongs to one request. */
 void transfer_reset(struct transfer *transfer);
 

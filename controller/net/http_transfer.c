@@ -466,7 +466,7 @@ static const char *header_value(const struct transfer *transfer, const char *nam
 }
 
 /* RFC 9110 section 10.2.3: seconds, or a date. */
-static int64_t parse_retry_after(const char *value)
+int64_t transfer_retry_after_ms(const char *value)
 {
     int64_t seconds = 0;
     if (!value) {
@@ -497,7 +497,7 @@ static void conclude_response(struct transfer *transfer)
     struct http_response *response = transfer->response;
     response->status = response_status(transfer);
     response->duration_ms = clock_monotonic_ms() - transfer->started_ms;
-    response->retry_after_ms = parse_retry_after(header_value(transfer, "Retry-After"));
+    response->retry_after_ms = transfer_retry_after_ms(header_value(transfer, "Retry-After"));
     copy_header(transfer, "Content-Type", response->content_type, sizeof(response->content_type));
     copy_header(transfer, "X-Kubernetes-PF-FlowSchema-UID", response->flow_schema_uid,
                 sizeof(response->flow_schema_uid));

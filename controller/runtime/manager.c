@@ -16,7 +16,8 @@
  *   stop            the order of stopping; the ends of all other threads
  *
  * Locks: one a structure, each held for moments and never across a callback or I/O. The order where
- * two are held: backend, queue, metrics' values. The caches' and this file's are taken alone. */
+ * two are held: backend, queue, metrics' values; this file's, cancel. The caches' are
+ * taken alone. */
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
@@ -42,6 +43,7 @@ enum {
     STOP_LIMIT_MS = 29000, /* for everything: an orchestrator kills after 30 s */
     HOST_BYTES = 65,
     SIGNAL_STATUS = 128, /* of a process that a signal ended, as shells show it */
+    RIGHTS_PERIOD_MS = 60000,
 };
 
 static const char EVENT_CONTROLLER[] = "tenantry.dev/controller";
@@ -64,6 +66,30 @@ void manager_block_signals(void)
 
 /* ---- life ---- */
 
+/* A request was refused: rights may have been taken away. The server judges a watch when it begins
+ * and never again, so that a watch whose right is gone would look well for up to ten minutes. Have
+ * all of them ask anew, from where they are; that costs no list, and happens once a minute at most.
+ */
+static void recheck_rights(void *context)
+{
+    struct manager *manager = context;
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t last_ms = atomic_load(&manager->rights_checked_ms);
+
+    if ((last_ms != 0 && now_ms - last_ms < RIGHTS_PERIOD_MS) ||
+        !atomic_compare_exchange_strong(&manager->rights_checked_ms, &last_ms, now_ms)) {
+        return;
+    }
+    log_info(NULL, "a request was forbidden: all watches ask for their rights again");
+    pthread_mutex_lock(&manager->lock);
+    for (size_t i = 0; i < manager->cache_count; i++) {
+        if (manager->caches[i].pass) {
+            cancel_trigger(manager->caches[i].pass);
+        }
+    }
+    pthread_mutex_unlock(&manager->lock);
+}
+
 static int make_clients(struct manager *manager, struct err *err)
 {
     struct {
@@ -82,6 +108,8 @@ static int make_clients(struct manager *manager, struct err *err)
             .name = wanted[i].name,
             .disable_http2 = manager->config.disable_http2,
             .credentials = manager->credentials,
+            .on_forbidden = wanted[i].client == &manager->watch_client ? NULL : recheck_rights,
+            .on_forbidden_context = manager,
         };
         if (kube_client_new(manager->config.kube, &config, wanted[i].client, err) < 0) {
             return -1;
@@ -280,11 +308,25 @@ void manager_add_cache(struct manager *manager, struct cache *cache,
     managed->watch = watch_new(manager->watch_client, &managed->watch_config, &handler);
 }
 
+static void set_pass(struct managed_cache *managed, struct cancel *pass)
+{
+    pthread_mutex_lock(&managed->manager->lock);
+    managed->pass = pass;
+    pthread_mutex_unlock(&managed->manager->lock);
+}
+
 static void *watch_thread(void *context)
 {
     struct managed_cache *managed = context;
-    const struct call call = {.cancel = managed->manager->watch_stop};
-    watch_run(managed->watch, &call);
+
+    while (!cancel_is_set(managed->manager->watch_stop)) {
+        struct cancel *pass = cancel_new(managed->manager->watch_stop);
+        const struct call call = {.cancel = pass};
+        set_pass(managed, pass);
+        watch_run(managed->watch, &call);
+        set_pass(managed, NULL);
+        cancel_free(pass);
+    }
     return NULL;
 }
 

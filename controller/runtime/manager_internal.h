@@ -21,6 +21,7 @@ struct managed_cache {
     struct watch *watch;
     pthread_t thread;
     bool started;
+    struct cancel *pass; /* below watch_stop; ends the stream of now. Guarded by manager->lock */
 };
 
 struct manager {
@@ -62,7 +63,9 @@ struct manager {
     atomic_bool stopping;
     atomic_bool stopped;
 
-    pthread_mutex_t lock; /* of the two below; ERR_OK while there is none */
+    _Atomic int64_t rights_checked_ms; /* when the watches were last made to ask again */
+
+    pthread_mutex_t lock; /* of the two below, ERR_OK while there is none; and of each pass */
     struct err prepare_error;
     struct err lease_error;
 };

@@ -30,7 +30,7 @@ static int page_healthz(void *context, struct buf *out, const char **content_typ
     (void)content_type;
     int64_t open_until_ms = atomic_load(&manager->fence.open_until_ms);
     if (manager->config.leader_election && atomic_load(&manager->leading) && open_until_ms > 0 &&
-        clock_monotonic_ms() - open_until_ms > LEASE_WATCHDOG_MS) {
+        clock_boot_ms() - open_until_ms > LEASE_WATCHDOG_MS) {
         buf_append_text(out, "lease: not renewed, and not given up\n");
         return HTTP_INTERNAL_ERROR;
     }

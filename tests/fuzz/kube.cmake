@@ -1,3 +1,4 @@
 tenantry_fuzz(fuzz_kubeconfig tenantry_kube)
 tenantry_fuzz(fuzz_credential tenantry_kube)
 tenantry_fuzz(fuzz_status tenantry_kube)
+tenantry_fuzz(fuzz_quantity tenantry_kube)

@@ -4,7 +4,8 @@
  *
  *   example_controller NAMESPACE LEASE ADDRESS NAME [PREPARED_FILE]
  *
- * With PREPARED_FILE nothing is prepared until that file is there. */
+ * Without leader election if LEASE is "-". With PREPARED_FILE nothing is prepared until that file
+ * is there. */
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -213,12 +214,13 @@ static int run(struct program *program, const struct kube_config *kube, const ch
                const char *address)
 {
     struct err err = {0};
+    bool is_alone = text_equal(lease, "-");
     const struct manager_config config = {
         .kube = kube,
-        .name = lease,
+        .name = is_alone ? "example" : lease,
         .namespace_ = program->namespace_,
         .metrics_address = address,
-        .leader_election = true,
+        .leader_election = !is_alone,
         .sync_timeout_ms = 3000,
         .prepare = program->prepared_file ? prepare : NULL,
         .prepare_context = program,

@@ -32,7 +32,7 @@ static void on_leading(void *context, bool leading)
 {
     struct candidate *candidate = context;
 
-    atomic_store(&candidate->leading_ms, leading ? clock_monotonic_ms() : 0);
+    atomic_store(&candidate->leading_ms, leading ? clock_boot_ms() : 0);
     atomic_fetch_add(&candidate->changes, 1);
     int64_t block_ms = atomic_exchange(&candidate->block_ms, 0);
     CHECK(cancel_sleep_ms(NULL, block_ms));
@@ -233,7 +233,7 @@ static void a_dead_leader_is_followed_after_its_lease(void **state)
     prepare(&two, cluster, cluster->client, "dead", "two", &QUICK);
     start(&two);
     stop(&one, false);
-    int64_t died_ms = clock_monotonic_ms();
+    int64_t died_ms = clock_boot_ms();
     int64_t open_until_ms = atomic_load(&one.fence.open_until_ms);
     wait_for(is_leading, &two);
     int64_t gap_ms = atomic_load(&two.leading_ms) - died_ms;
@@ -273,6 +273,22 @@ static void a_leader_that_slept_finds_its_fence_closed(void **state)
     AUTO(json) json_t *still = record(cluster, "paused");
     CHECK_TEXT(js_text_or(still, "/spec/holderIdentity", ""), "two"); /* nor released */
     stop(&two, true);
+}
+
+/* A machine that was suspended: the monotonic clock and every timer stood still meanwhile. */
+static void c44_a_suspended_machine_has_lost_its_lease(void **state)
+{
+    struct cluster *cluster = *state;
+    struct candidate one;
+
+    prepare(&one, cluster, cluster->client, "suspended", "one", &QUICK);
+    start(&one);
+    wait_for(is_leading, &one);
+    clock_suspend_ms(QUICK.lease_duration_ms);
+    CHECK(!fence_is_open(&one.fence)); /* at once */
+    wait_for(is_done, &one);
+    CHECK_TEXT(one.err.reason, "LeadershipLost");
+    stop(&one, true);
 }
 
 static void a_leader_cut_off_from_the_server_gives_up_in_time(void **state)
@@ -417,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_planned_handover_takes_less_than_three_seconds),
         cmocka_unit_test(a_dead_leader_is_followed_after_its_lease),
         cmocka_unit_test(a_leader_that_slept_finds_its_fence_closed),
+        cmocka_unit_test(c44_a_suspended_machine_has_lost_its_lease),
         cmocka_unit_test(a_leader_cut_off_from_the_server_gives_up_in_time),
         cmocka_unit_test(a_connection_that_dies_does_not_cost_the_lease),
         cmocka_unit_test(a_lease_that_somebody_took_is_lost_at_once),

@@ -65,14 +65,27 @@ static void fence_closes_by_itself(void **state)
 {
     (void)state;
     struct fence fence = {0};
-    int64_t until_ms = clock_monotonic_ms() + 30;
+    int64_t until_ms = clock_boot_ms() + 30;
     fence_open_until(&fence, until_ms);
-    CHECK(fence_is_open(&fence) || clock_monotonic_ms() >= until_ms);
-    while (clock_monotonic_ms() < until_ms) {
+    CHECK(fence_is_open(&fence) || clock_boot_ms() >= until_ms);
+    while (clock_boot_ms() < until_ms) {
         CHECK(cancel_sleep_ms(NULL, 1));
     }
     CHECK(!fence_is_open(&fence));
     CHECK(fence_is_open(NULL));
+}
+
+/* A suspended machine: its monotonic clock stood still, and with it all timers. */
+static void c46_a_fence_is_closed_after_a_suspension(void **state)
+{
+    (void)state;
+    struct fence fence = {0};
+    int64_t monotonic_ms = clock_monotonic_ms();
+    fence_open_until(&fence, clock_boot_ms() + 10000);
+    CHECK(fence_is_open(&fence));
+    clock_suspend_ms(10000);
+    CHECK(!fence_is_open(&fence));
+    CHECK(clock_monotonic_ms() - monotonic_ms < 10000);
 }
 
 int main(void)
@@ -84,6 +97,7 @@ int main(void)
         cmocka_unit_test(cancellation_comes_before_the_deadline),
         cmocka_unit_test(closed_fence_ends_writes_alone),
         cmocka_unit_test(fence_closes_by_itself),
+        cmocka_unit_test(c46_a_fence_is_closed_after_a_suspension),
     };
     return cmocka_run_group_tests_name("call", tests, NULL, NULL);
 }

@@ -257,7 +257,7 @@ static void fence_that_closes_meanwhile_ends_the_repetition(void **state)
     struct fence fence = {0};
     const struct call call = {.fence = &fence};
     plan(fixture, "[{\"status\":429,\"retry\":1},{\"status\":200}]");
-    fence_open_until(&fence, clock_monotonic_ms() + 500);
+    fence_open_until(&fence, clock_boot_ms() + 500);
     CHECK_FAILS(kube_apply(fixture->client, &call, &OBJECT, "t", STR("{}"), NULL, &err), &err,
                 ERR_CANCELED, "LeadershipLost");
     CHECK_INT(count_requests(fixture), 1);

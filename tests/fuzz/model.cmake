@@ -1,0 +1,2 @@
+tenantry_fuzz(fuzz_tenant tenantry_model)
+tenantry_fuzz(fuzz_selector tenantry_model)
