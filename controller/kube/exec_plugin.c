@@ -415,11 +415,11 @@ static int bad_answer(struct err *err, const char *what)
 
 static int read_status(const json_t *status, struct exec_credential *credential, struct err *err)
 {
-    const char *token = js_text_or(status, "/token", "");
+    struct str token = str_trim(str_from(js_text_or(status, "/token", "")));
     const char *certificate = js_text_or(status, "/clientCertificateData", "");
     const char *key = js_text_or(status, "/clientKeyData", "");
     const char *expires = js_text_or(status, "/expirationTimestamp", "");
-    if (!token[0] && !certificate[0] && !key[0]) {
+    if (token.len == 0 && !certificate[0] && !key[0]) {
         return bad_answer(err, "gave neither a token nor a certificate");
     }
     if (!certificate[0] != !key[0]) {
@@ -429,8 +429,7 @@ static int read_status(const json_t *status, struct exec_credential *credential,
     if (expires[0] && !clock_parse(str_from(expires), &credential->expires_wall_us)) {
         return bad_answer(err, "gave an expirationTimestamp that is no time");
     }
-    struct str trimmed = str_trim(str_from(token));
-    secret_set(&credential->token, trimmed);
+    secret_set(&credential->token, token);
     if (certificate[0]) {
         credential->certificate_pem = xstrdup(certificate);
         secret_set(&credential->key_pem, str_from(key));

@@ -40,12 +40,15 @@ struct record_head {
     struct str resource_version;
 };
 
+struct object_type;
+
 struct codec {
     const struct kube_resource *resource;
     /* Append the packed form of the object to payload and fill *ret_head. One pass over json.
      * Errors: TERMINAL/InvalidObject: the object is skipped with a warning, and counted. */
     int (*pack)(struct str json, struct arena *scratch, struct buf *payload,
                 struct record_head *ret_head, struct err *err);
+    const struct object_type *type; /* instead of pack: runtime/object_type.h */
 };
 
 enum cache_change { CACHE_ADDED, CACHE_UPDATED, CACHE_REMOVED };

@@ -43,7 +43,7 @@ enum {
     STOP_LIMIT_MS = 29000, /* for everything: an orchestrator kills after 30 s */
     HOST_BYTES = 65,
     SIGNAL_STATUS = 128, /* of a process that a signal ended, as shells show it */
-    RIGHTS_PERIOD_MS = 60000,
+    RIGHTS_PERIOD_MS = 10000,
 };
 
 static const char EVENT_CONTROLLER[] = "tenantry.dev/controller";
@@ -68,7 +68,7 @@ void manager_block_signals(void)
 
 /* A request was refused: rights may have been taken away. The server judges a watch when it begins
  * and never again, so that a watch whose right is gone would look well for up to ten minutes. Have
- * all of them ask anew, from where they are; that costs no list, and happens once a minute at most.
+ * all of them ask anew, from where they are; that costs no list, and happens every 10 s at most.
  */
 static void recheck_rights(void *context)
 {

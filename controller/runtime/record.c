@@ -7,6 +7,7 @@
 
 #include "controller/base/hash.h"
 #include "controller/kube/object.h"
+#include "controller/runtime/object_type.h"
 
 enum {
     KEY_MAX_BYTES = 63 + 1 + 253,
@@ -106,13 +107,20 @@ static int check_head(const struct record_head *head, struct err *err)
     return 0;
 }
 
+static int pack(const struct codec *codec, struct str json, struct arena *scratch,
+                struct buf *payload, struct record_head *ret_head, struct err *err)
+{
+    return codec->pack ? codec->pack(json, scratch, payload, ret_head, err)
+                       : object_pack(codec->type, json, scratch, payload, ret_head, err);
+}
+
 int record_read(const struct codec *codec, struct str json, struct arena *scratch,
                 struct buf *payload, struct record **ret, struct err *err)
 {
     struct record_head head = {0};
 
     buf_clear(payload);
-    if (codec->pack(json, scratch, payload, &head, err) < 0 || check_head(&head, err) < 0) {
+    if (pack(codec, json, scratch, payload, &head, err) < 0 || check_head(&head, err) < 0) {
         return -1;
     }
     if (buf_failed(payload)) {

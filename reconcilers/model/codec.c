@@ -449,9 +449,10 @@ static int database_server_pack(struct str json, struct arena *scratch, struct b
     return 0;
 }
 
-const struct codec tenant_codec = {&KUBE_TENANTS, tenant_pack};
-const struct codec tier_codec = {&KUBE_TENANT_TIERS, tier_pack};
-const struct codec database_server_codec = {&KUBE_DATABASE_SERVERS, database_server_pack};
+const struct codec tenant_codec = {.resource = &KUBE_TENANTS, .pack = tenant_pack};
+const struct codec tier_codec = {.resource = &KUBE_TENANT_TIERS, .pack = tier_pack};
+const struct codec database_server_codec = {.resource = &KUBE_DATABASE_SERVERS,
+                                            .pack = database_server_pack};
 
 void tenant_unpack(const struct record *record, struct arena *arena, struct tenant *ret)
 {

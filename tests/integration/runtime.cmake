@@ -7,3 +7,8 @@ target_sources(test_manager PRIVATE ${CMAKE_CURRENT_LIST_DIR}/manager_fixture.c)
 target_compile_definitions(test_manager PRIVATE EXAMPLE_CONTROLLER="$<TARGET_FILE:example_controller>")
 add_dependencies(test_manager example_controller)
 tenantry_integration_test(test_objects test_objects.c controlplane tenantry_runtime)
+
+# The example of docs/runtime.md.
+add_test(NAME example_greeting
+  COMMAND ${CMAKE_CURRENT_LIST_DIR}/with-env ${runs}/controlplane -- ${CMAKE_CURRENT_LIST_DIR}/greeting.sh $<TARGET_FILE:greeting-controller>)
+set_tests_properties(example_greeting PROPERTIES LABELS integration TIMEOUT 180 FIXTURES_REQUIRED controlplane)

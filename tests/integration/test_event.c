@@ -98,7 +98,7 @@ static json_t *wait_for_events(struct cluster *cluster, const char *name, size_t
     }
 }
 
-static void an_event_is_as_people_expect_it(void **state)
+static void c55_an_event_is_as_people_expect_it(void **state)
 {
     struct cluster *cluster = *state;
     struct event_recorder *recorder = new_recorder(cluster->client, NULL, NULL);
@@ -119,7 +119,7 @@ static void an_event_is_as_people_expect_it(void **state)
     event_recorder_free(recorder);
 }
 
-static void events_about_the_cluster_are_in_default(void **state)
+static void c55_events_about_the_cluster_are_in_default(void **state)
 {
     struct cluster *cluster = *state;
     struct event_recorder *recorder = new_recorder(cluster->client, NULL, NULL);
@@ -147,7 +147,7 @@ static void *record_many(void *context)
     return NULL;
 }
 
-static void ten_thousand_equal_failures_are_at_most_five_writes(void **state)
+static void c55_ten_thousand_equal_failures_are_at_most_five_writes(void **state)
 {
     struct cluster *cluster = *state;
     struct event_recorder *recorder = new_recorder(cluster->client, NULL, NULL);
@@ -170,7 +170,7 @@ static void ten_thousand_equal_failures_are_at_most_five_writes(void **state)
     assert_in_range(after - before, 1, 5);
 }
 
-static void a_series_is_told_again_and_finished(void **state)
+static void c55_a_series_is_told_again_and_finished(void **state)
 {
     struct cluster *cluster = *state;
     struct event_recorder *recorder = new_recorder(cluster->client, NULL, &QUICK);
@@ -290,7 +290,7 @@ static void without_leadership_nothing_is_written(void **state)
 
 /* More different events than the queue holds while nobody answers: the caller does not wait, the
  * rest is dropped and counted, and the end does not wait long. */
-static void a_flood_is_dropped_not_waited_for(void **state)
+static void c55_a_flood_is_dropped_not_waited_for(void **state)
 {
     struct cluster *cluster = *state;
     struct relay *relay = relay_start(cluster_port(cluster));
@@ -330,16 +330,16 @@ static void no_recorder_records_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_event_is_as_people_expect_it),
-        cmocka_unit_test(events_about_the_cluster_are_in_default),
-        cmocka_unit_test(ten_thousand_equal_failures_are_at_most_five_writes),
-        cmocka_unit_test(a_series_is_told_again_and_finished),
+        cmocka_unit_test(c55_an_event_is_as_people_expect_it),
+        cmocka_unit_test(c55_events_about_the_cluster_are_in_default),
+        cmocka_unit_test(c55_ten_thousand_equal_failures_are_at_most_five_writes),
+        cmocka_unit_test(c55_a_series_is_told_again_and_finished),
         cmocka_unit_test(what_differs_is_not_merged),
         cmocka_unit_test(texts_of_any_kind_are_taken_by_the_server),
         cmocka_unit_test(an_event_that_is_gone_is_made_again),
         cmocka_unit_test(a_server_that_is_away_for_a_while_costs_no_event),
         cmocka_unit_test(without_leadership_nothing_is_written),
-        cmocka_unit_test(a_flood_is_dropped_not_waited_for),
+        cmocka_unit_test(c55_a_flood_is_dropped_not_waited_for),
         cmocka_unit_test(no_recorder_records_nothing),
     };
 

@@ -118,7 +118,7 @@ static void object_can_be_created_read_changed_and_deleted(void **state)
     CHECK_TEXT(err.code, "404");
 }
 
-static void apply_makes_the_object_and_owns_its_fields(void **state)
+static void c49_apply_makes_the_object_and_owns_its_fields(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
@@ -153,7 +153,7 @@ static void apply_makes_the_object_and_owns_its_fields(void **state)
                js_text_or(applied, "/metadata/resourceVersion", "-"));
 }
 
-static void creating_twice_is_already_exists(void **state)
+static void c51_creating_twice_is_already_exists(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
@@ -165,7 +165,7 @@ static void creating_twice_is_already_exists(void **state)
                 &err, ERR_CONFLICT, "AlreadyExists");
 }
 
-static void replacing_a_stale_version_is_a_conflict(void **state)
+static void c51_replacing_a_stale_version_is_a_conflict(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
@@ -180,7 +180,7 @@ static void replacing_a_stale_version_is_a_conflict(void **state)
     CHECK_TEXT(err.code, "409");
 }
 
-static void deletion_keeps_to_its_preconditions(void **state)
+static void c30_deletion_keeps_to_its_preconditions(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
@@ -257,7 +257,7 @@ static void unknown_kind_is_told_from_a_missing_object(void **state)
                 "NotServed");
 }
 
-static void impossible_names_are_not_sent(void **state)
+static void c15_impossible_names_are_not_sent(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -379,7 +379,7 @@ static char *request_token(const struct cluster *cluster)
     return xstrdup(js_text_or(answer, "/status/token", ""));
 }
 
-static void in_cluster_account_works_and_its_token_is_refreshed(void **state)
+static void c12_in_cluster_account_works_and_its_token_is_refreshed(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -431,7 +431,7 @@ static void other_authority_is_not_trusted(void **state)
     pki_free(stranger);
 }
 
-static void server_name_of_the_configuration_is_verified(void **state)
+static void c09_server_name_of_the_configuration_is_verified(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -450,7 +450,7 @@ static void server_name_of_the_configuration_is_verified(void **state)
 
 /* --- the fence and the call ------------------------------------------------------------------- */
 
-static void closed_fence_stops_writes_but_no_reads(void **state)
+static void c46_closed_fence_stops_writes_but_no_reads(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
@@ -500,22 +500,22 @@ int main(void)
     js_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(object_can_be_created_read_changed_and_deleted),
-        cmocka_unit_test(apply_makes_the_object_and_owns_its_fields),
-        cmocka_unit_test(creating_twice_is_already_exists),
-        cmocka_unit_test(replacing_a_stale_version_is_a_conflict),
-        cmocka_unit_test(deletion_keeps_to_its_preconditions),
+        cmocka_unit_test(c49_apply_makes_the_object_and_owns_its_fields),
+        cmocka_unit_test(c51_creating_twice_is_already_exists),
+        cmocka_unit_test(c51_replacing_a_stale_version_is_a_conflict),
+        cmocka_unit_test(c30_deletion_keeps_to_its_preconditions),
         cmocka_unit_test(json_patch_is_guarded_by_its_test),
         cmocka_unit_test(invalid_object_is_terminal),
         cmocka_unit_test(unknown_kind_is_told_from_a_missing_object),
-        cmocka_unit_test(impossible_names_are_not_sent),
+        cmocka_unit_test(c15_impossible_names_are_not_sent),
         cmocka_unit_test(collection_is_never_deleted),
         cmocka_unit_test(small_buffer_bounds_the_answer_but_not_the_error),
         cmocka_unit_test(impersonated_user_is_forbidden),
         cmocka_unit_test(wrong_token_is_unauthorized),
-        cmocka_unit_test(in_cluster_account_works_and_its_token_is_refreshed),
+        cmocka_unit_test(c12_in_cluster_account_works_and_its_token_is_refreshed),
         cmocka_unit_test(other_authority_is_not_trusted),
-        cmocka_unit_test(server_name_of_the_configuration_is_verified),
-        cmocka_unit_test(closed_fence_stops_writes_but_no_reads),
+        cmocka_unit_test(c09_server_name_of_the_configuration_is_verified),
+        cmocka_unit_test(c46_closed_fence_stops_writes_but_no_reads),
         cmocka_unit_test(requests_are_counted_under_the_usual_names),
     };
     return cmocka_run_group_tests_name("kube_api", tests, cluster_set_up, cluster_tear_down);

@@ -228,7 +228,7 @@ static void await_first_bytes(struct stream *stream)
     pthread_mutex_unlock(&stream->lock);
 }
 
-static void streams_and_calls_share_a_connection(void **state)
+static void c01_streams_and_calls_share_a_connection(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(json) json_t *made = create(cluster, "shared", "one");
@@ -275,7 +275,7 @@ static void streams_and_calls_share_a_connection(void **state)
     cancel_free(cancel);
 }
 
-static void http2_can_be_switched_off(void **state)
+static void c01_http2_can_be_switched_off(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(json) json_t *made = create(cluster, "plain", "one");
@@ -293,7 +293,7 @@ static void http2_can_be_switched_off(void **state)
     kube_client_free(client);
 }
 
-static void silent_connection_is_given_up_for_a_new_one(void **state)
+static void c02_silent_connection_is_given_up_for_a_new_one(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(json) json_t *made = create(cluster, "silent", "one");
@@ -323,7 +323,7 @@ static void silent_connection_is_given_up_for_a_new_one(void **state)
     relay_stop(relay);
 }
 
-static void late_call_takes_its_connection_with_it(void **state)
+static void c04_late_call_takes_its_connection_with_it(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -343,7 +343,7 @@ static void late_call_takes_its_connection_with_it(void **state)
     relay_stop(relay);
 }
 
-static void reset_connection_costs_a_read_nothing(void **state)
+static void c07_reset_connection_costs_a_read_nothing(void **state)
 {
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -375,11 +375,11 @@ int main(void)
         cmocka_unit_test(watch_streams_objects_or_their_metadata),
         cmocka_unit_test(list_streams_metadata_in_one_object),
         cmocka_unit_test(stream_from_a_compacted_version_is_expired),
-        cmocka_unit_test(streams_and_calls_share_a_connection),
-        cmocka_unit_test(http2_can_be_switched_off),
-        cmocka_unit_test(silent_connection_is_given_up_for_a_new_one),
-        cmocka_unit_test(late_call_takes_its_connection_with_it),
-        cmocka_unit_test(reset_connection_costs_a_read_nothing),
+        cmocka_unit_test(c01_streams_and_calls_share_a_connection),
+        cmocka_unit_test(c01_http2_can_be_switched_off),
+        cmocka_unit_test(c02_silent_connection_is_given_up_for_a_new_one),
+        cmocka_unit_test(c04_late_call_takes_its_connection_with_it),
+        cmocka_unit_test(c07_reset_connection_costs_a_read_nothing),
     };
     return cmocka_run_group_tests_name("kube_connections", tests, cluster_set_up,
                                        cluster_tear_down);

@@ -58,7 +58,7 @@ static void check_case(const char *folder)
     }
 }
 
-static void views_agree_with_kubectl(void **state)
+static void c08_views_agree_with_kubectl(void **state)
 {
     (void)state;
     DIR *cases = opendir(TEST_DATA "/kubeconfig");
@@ -93,7 +93,7 @@ int main(void)
     AUTO(free) char *kubeconfig = xstrdup(getenv("KUBECONFIG") ? getenv("KUBECONFIG") : "");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(kubeconfig_of_the_control_plane_agrees, kubeconfig),
-        cmocka_unit_test(views_agree_with_kubectl),
+        cmocka_unit_test(c08_views_agree_with_kubectl),
     };
     return cmocka_run_group_tests_name("kubeconfig", tests, NULL, NULL);
 }

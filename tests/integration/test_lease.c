@@ -157,7 +157,7 @@ static void one_candidate_makes_renews_and_releases_the_lease(void **state)
 }
 
 /* Renewals read nothing: one PUT a period, and what others wrote on the Lease stays. */
-static void renewals_do_not_read_and_keep_what_is_not_ours(void **state)
+static void c45_renewals_do_not_read_and_keep_what_is_not_ours(void **state)
 {
     struct cluster *cluster = *state;
     struct candidate one;
@@ -189,7 +189,7 @@ static void renewals_do_not_read_and_keep_what_is_not_ours(void **state)
     CHECK_INT(one.result, 0);
 }
 
-static void a_planned_handover_takes_less_than_three_seconds(void **state)
+static void c47_a_planned_handover_takes_less_than_three_seconds(void **state)
 {
     static const struct lease_config defaults = {0};
     struct cluster *cluster = *state;
@@ -218,7 +218,7 @@ static void a_planned_handover_takes_less_than_three_seconds(void **state)
 
 /* Killed without a release: the lease runs out by the other's own clock, whatever the times in the
  * record say. */
-static void a_dead_leader_is_followed_after_its_lease(void **state)
+static void c44_a_dead_leader_is_followed_after_its_lease(void **state)
 {
     struct cluster *cluster = *state;
     struct candidate one;
@@ -244,7 +244,7 @@ static void a_dead_leader_is_followed_after_its_lease(void **state)
 }
 
 /* The process sleeps (SIGSTOP, a paused machine) with the lease in its hand. */
-static void a_leader_that_slept_finds_its_fence_closed(void **state)
+static void c46_a_leader_that_slept_finds_its_fence_closed(void **state)
 {
     struct cluster *cluster = *state;
     struct candidate one;
@@ -291,7 +291,7 @@ static void c44_a_suspended_machine_has_lost_its_lease(void **state)
     stop(&one, true);
 }
 
-static void a_leader_cut_off_from_the_server_gives_up_in_time(void **state)
+static void c46_a_leader_cut_off_from_the_server_gives_up_in_time(void **state)
 {
     struct cluster *cluster = *state;
     struct relay *relay = relay_start(cluster_port(cluster));
@@ -315,7 +315,7 @@ static void a_leader_cut_off_from_the_server_gives_up_in_time(void **state)
 }
 
 /* A single connection that dies costs a slow renewal, not the leadership. */
-static void a_connection_that_dies_does_not_cost_the_lease(void **state)
+static void c47_a_connection_that_dies_does_not_cost_the_lease(void **state)
 {
     static const struct lease_config timing = {
         .lease_duration_ms = 9000, .renew_deadline_ms = 6000, .retry_period_ms = 500};
@@ -346,7 +346,7 @@ static void a_connection_that_dies_does_not_cost_the_lease(void **state)
     relay_stop(relay);
 }
 
-static void a_lease_that_somebody_took_is_lost_at_once(void **state)
+static void c46_a_lease_that_somebody_took_is_lost_at_once(void **state)
 {
     struct cluster *cluster = *state;
     struct candidate one;
@@ -388,7 +388,7 @@ static void a_lease_that_was_deleted_is_made_again(void **state)
 }
 
 /* Many candidates, leaders that come and go: there is never a moment with two open fences. */
-static void there_is_never_more_than_one_leader(void **state)
+static void c46_there_is_never_more_than_one_leader(void **state)
 {
     enum { CANDIDATES = 5, ROUNDS = 4 };
     static const struct lease_config timing = {
@@ -429,16 +429,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_candidate_makes_renews_and_releases_the_lease),
-        cmocka_unit_test(renewals_do_not_read_and_keep_what_is_not_ours),
-        cmocka_unit_test(a_planned_handover_takes_less_than_three_seconds),
-        cmocka_unit_test(a_dead_leader_is_followed_after_its_lease),
-        cmocka_unit_test(a_leader_that_slept_finds_its_fence_closed),
+        cmocka_unit_test(c45_renewals_do_not_read_and_keep_what_is_not_ours),
+        cmocka_unit_test(c47_a_planned_handover_takes_less_than_three_seconds),
+        cmocka_unit_test(c44_a_dead_leader_is_followed_after_its_lease),
+        cmocka_unit_test(c46_a_leader_that_slept_finds_its_fence_closed),
         cmocka_unit_test(c44_a_suspended_machine_has_lost_its_lease),
-        cmocka_unit_test(a_leader_cut_off_from_the_server_gives_up_in_time),
-        cmocka_unit_test(a_connection_that_dies_does_not_cost_the_lease),
-        cmocka_unit_test(a_lease_that_somebody_took_is_lost_at_once),
+        cmocka_unit_test(c46_a_leader_cut_off_from_the_server_gives_up_in_time),
+        cmocka_unit_test(c47_a_connection_that_dies_does_not_cost_the_lease),
+        cmocka_unit_test(c46_a_lease_that_somebody_took_is_lost_at_once),
         cmocka_unit_test(a_lease_that_was_deleted_is_made_again),
-        cmocka_unit_test(there_is_never_more_than_one_leader),
+        cmocka_unit_test(c46_there_is_never_more_than_one_leader),
     };
 
     js_init();

@@ -146,7 +146,7 @@ static void it_is_added_to_an_empty_list_and_behind_others(void **state)
     merge(fixture, &full, "{\"metadata\":{\"finalizers\":null}}");
 }
 
-static void adding_to_what_changed_meanwhile_is_a_conflict(void **state)
+static void c54_adding_to_what_changed_meanwhile_is_a_conflict(void **state)
 {
     struct fixture *fixture = *state;
     const struct kube_ref ref = config_map(fixture, "stale");
@@ -189,7 +189,7 @@ static void adding_to_what_is_gone_is_not_found(void **state)
     CHECK_FAILS(add(fixture, &ref, "uid", "1", 0, &err), &err, ERR_NOT_FOUND, "NotFound");
 }
 
-static void only_our_entry_is_removed_wherever_it_stands(void **state)
+static void c54_only_our_entry_is_removed_wherever_it_stands(void **state)
 {
     struct fixture *fixture = *state;
     const struct kube_ref ref = config_map(fixture, "middle");
@@ -204,7 +204,7 @@ static void only_our_entry_is_removed_wherever_it_stands(void **state)
     merge(fixture, &ref, "{\"metadata\":{\"finalizers\":null}}");
 }
 
-static void another_object_of_the_name_keeps_its_finalizer(void **state)
+static void c30_another_object_of_the_name_keeps_its_finalizer(void **state)
 {
     struct fixture *fixture = *state;
     const struct kube_ref ref = config_map(fixture, "reborn");
@@ -263,7 +263,7 @@ static void a_secret_reads_back_as_it_was_applied(void **state)
     CHECK_TEXT(js_text_or(object, "/type", ""), "Opaque");
 }
 
-static void applying_again_drops_what_is_no_longer_wanted(void **state)
+static void c49_applying_again_drops_what_is_no_longer_wanted(void **state)
 {
     struct fixture *fixture = *state;
     AUTO(kube_secret) struct kube_secret content = {.count = 0};
@@ -327,14 +327,14 @@ int main(void)
     http_global_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_added_to_an_empty_list_and_behind_others),
-        cmocka_unit_test(adding_to_what_changed_meanwhile_is_a_conflict),
+        cmocka_unit_test(c54_adding_to_what_changed_meanwhile_is_a_conflict),
         cmocka_unit_test(adding_what_the_server_calls_invalid_is_no_conflict),
         cmocka_unit_test(adding_to_what_is_gone_is_not_found),
-        cmocka_unit_test(only_our_entry_is_removed_wherever_it_stands),
-        cmocka_unit_test(another_object_of_the_name_keeps_its_finalizer),
+        cmocka_unit_test(c54_only_our_entry_is_removed_wherever_it_stands),
+        cmocka_unit_test(c30_another_object_of_the_name_keeps_its_finalizer),
         cmocka_unit_test(behind_a_closed_fence_no_finalizer_moves),
         cmocka_unit_test(a_secret_reads_back_as_it_was_applied),
-        cmocka_unit_test(applying_again_drops_what_is_no_longer_wanted),
+        cmocka_unit_test(c49_applying_again_drops_what_is_no_longer_wanted),
         cmocka_unit_test(a_secret_that_is_not_there_is_not_found),
         cmocka_unit_test(foreign_secrets_larger_than_ours_are_read_as_far_as_they_fit),
     };

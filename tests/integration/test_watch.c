@@ -43,7 +43,7 @@ static int without_config_maps(void **state)
 
 /* What was written before the watch was started is in its first view, every time: a view out of a
  * server's cache that lags behind would miss it now and then. */
-static void the_first_view_is_consistent(void **state)
+static void c17_the_first_view_is_consistent(void **state)
 {
     struct cluster *cluster = *state;
     const struct watch_config both[] = {config_maps(cluster), config_maps(cluster)};
@@ -121,7 +121,7 @@ static void *make_many(void *context)
     return NULL;
 }
 
-static void fifteen_hundred_objects_come_in_pages_or_in_a_stream(void **state)
+static void c18_fifteen_hundred_objects_come_in_pages_or_in_a_stream(void **state)
 {
     enum { COUNT = 1500, THREADS = 8 };
     struct cluster *cluster = *state;
@@ -150,7 +150,7 @@ static void fifteen_hundred_objects_come_in_pages_or_in_a_stream(void **state)
     kube_client_free(client);
 }
 
-static void only_metadata_comes_when_asked_for(void **state)
+static void c33_only_metadata_comes_when_asked_for(void **state)
 {
     struct cluster *cluster = *state;
     struct watch_config config = config_maps(cluster);
@@ -205,7 +205,7 @@ static void streams_that_end_are_resumed_without_a_list(void **state)
 }
 
 /* A connection that is reset in the middle of the stream, many times. */
-static void resets_lose_nothing(void **state)
+static void c07_resets_lose_nothing(void **state)
 {
     struct cluster *cluster = *state;
     const struct watch_config config = config_maps(cluster);
@@ -317,7 +317,7 @@ static void make_widget(struct cluster *cluster, const char *name)
     }
 }
 
-static void a_kind_may_come_later_and_go_and_come_back(void **state)
+static void c32_a_kind_may_come_later_and_go_and_come_back(void **state)
 {
     struct cluster *cluster = *state;
     const struct watch_config config = {.resource = &WIDGETS};
@@ -346,7 +346,7 @@ static void a_kind_may_come_later_and_go_and_come_back(void **state)
     kube_client_free(client);
 }
 
-static void a_version_that_the_server_does_not_have_leads_to_a_new_view(void **state)
+static void c23_a_version_that_the_server_does_not_have_leads_to_a_new_view(void **state)
 {
     struct cluster *cluster = *state;
     const struct watch_config config = {.resource = &WIDGETS};
@@ -441,19 +441,19 @@ static void an_unreachable_server_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(the_first_view_is_consistent, without_config_maps),
+        cmocka_unit_test_setup(c17_the_first_view_is_consistent, without_config_maps),
         cmocka_unit_test_setup(changes_are_seen_once_and_in_order, without_config_maps),
-        cmocka_unit_test_setup(only_metadata_comes_when_asked_for, without_config_maps),
+        cmocka_unit_test_setup(c33_only_metadata_comes_when_asked_for, without_config_maps),
         cmocka_unit_test_setup(streams_that_end_are_resumed_without_a_list, without_config_maps),
-        cmocka_unit_test_setup(resets_lose_nothing, without_config_maps),
+        cmocka_unit_test_setup(c07_resets_lose_nothing, without_config_maps),
         cmocka_unit_test_setup(a_connection_that_falls_silent_is_replaced_without_a_list,
                                without_config_maps),
-        cmocka_unit_test_setup(a_kind_may_come_later_and_go_and_come_back, without_widgets),
-        cmocka_unit_test_setup(a_version_that_the_server_does_not_have_leads_to_a_new_view,
+        cmocka_unit_test_setup(c32_a_kind_may_come_later_and_go_and_come_back, without_widgets),
+        cmocka_unit_test_setup(c23_a_version_that_the_server_does_not_have_leads_to_a_new_view,
                                without_widgets),
         cmocka_unit_test(a_right_that_is_missing_is_told_and_waited_for),
         cmocka_unit_test(an_unreachable_server_is_told),
-        cmocka_unit_test_setup(fifteen_hundred_objects_come_in_pages_or_in_a_stream,
+        cmocka_unit_test_setup(c18_fifteen_hundred_objects_come_in_pages_or_in_a_stream,
                                without_config_maps),
     };
 

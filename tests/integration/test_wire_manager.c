@@ -64,12 +64,12 @@ static size_t writes(struct wire *wire)
 
 static void c06_a_storm_of_429_loses_nothing(void **state)
 {
-    enum { COUNT = 20, REFUSALS = 60 };
+    enum { COUNT = 20, REFUSALS = 16 }; /* no request may meet more than 10 */
     struct wire *wire = *state;
     struct process process = start(wire, "first");
     EVENTUALLY(process_is_ready(wire->fixture, &process));
     int storm =
-        rule(wire, ",'write':true,'count':60", "{'type':'status','code':429,'retry_after':1}");
+        rule(wire, ",'write':true,'count':16", "{'type':'status','code':429,'retry_after':1}");
     for (int i = 0; i < COUNT; i++) {
         AUTO(free) char *name = xasprintf("map-%d", i);
         fixture_create_map(wire->fixture, name, "\"in\":\"one\"");
@@ -78,8 +78,7 @@ static void c06_a_storm_of_429_loses_nothing(void **state)
         AUTO(free) char *name = xasprintf("map-%d", i);
         EVENTUALLY(fixture_map_has(wire->fixture, name, "/data/out", "one"));
     }
-    CHECK(faults_fired(wire->faults, storm) <= REFUSALS);
-    CHECK(faults_fired(wire->faults, storm) >= COUNT);
+    CHECK_INT(faults_fired(wire->faults, storm), REFUSALS);
     /* A request was repeated in its place, and no reconcile failed of it. */
     CHECK(process_page_says(
         wire->fixture, &process, "/metrics", 200,
@@ -88,6 +87,13 @@ static void c06_a_storm_of_429_loses_nothing(void **state)
 }
 
 /* --- its own writes --------------------------------------------------------------------------- */
+
+/* The log has a request once its answer is through, a moment after its effect. */
+static void check_writes(struct wire *wire, size_t expected)
+{
+    EVENTUALLY(writes(wire) >= expected);
+    CHECK_INT(writes(wire), expected);
+}
 
 /* Its own change comes back 10 s late. Until then it does not do it again; but what somebody else
  * changes meanwhile is seen and acted on, once the events come. */
@@ -98,14 +104,14 @@ static void c29_a_late_echo_is_neither_repeated_nor_hides_a_change(void **state)
     EVENTUALLY(process_is_ready(wire->fixture, &process));
     fixture_create_map(wire->fixture, "a", "\"in\":\"one\"");
     EVENTUALLY(fixture_map_has(wire->fixture, "a", "/data/out", "one"));
-    CHECK_INT(writes(wire), 1);
+    check_writes(wire, 1);
     int late = rule(wire, ",'watch':true,'open':true,'count':-1",
                     "{'type':'delay-events','object':'/a$','ms':600000}");
     /* Both events, the user's change and our answer to it, are held back; the user's is let go. */
     fixture_patch_map(wire->fixture, "a", "{\"data\":{\"in\":\"two\"}}");
     faults_remove(wire->faults, late);
     EVENTUALLY(fixture_map_has(wire->fixture, "a", "/data/out", "two"));
-    CHECK_INT(writes(wire), 2);
+    check_writes(wire, 2);
     late = rule(wire, ",'watch':true,'open':true,'count':-1",
                 "{'type':'delay-events','object':'/a$','ms':3000}");
     fixture_patch_map(wire->fixture, "a", "{\"data\":{\"in\":\"three\"}}");
@@ -114,11 +120,11 @@ static void c29_a_late_echo_is_neither_repeated_nor_hides_a_change(void **state)
      */
     fixture_create_map(wire->fixture, "b", "\"in\":\"x\"");
     EVENTUALLY(fixture_map_has(wire->fixture, "b", "/data/out", "x"));
-    CHECK_INT(writes(wire), 4);
+    check_writes(wire, 4);
     /* From outside, inside of that time: it must not be lost with the echo. */
     fixture_patch_map(wire->fixture, "a", "{\"data\":{\"in\":\"four\"}}");
     EVENTUALLY(fixture_map_has(wire->fixture, "a", "/data/out", "four"));
-    CHECK_INT(writes(wire), 5);
+    check_writes(wire, 5);
     process_stop(wire->fixture, &process);
 }
 

@@ -47,7 +47,7 @@ static void cancellation_comes_before_the_deadline(void **state)
     cancel_free(cancel);
 }
 
-static void closed_fence_ends_writes_alone(void **state)
+static void c46_closed_fence_ends_writes_alone(void **state)
 {
     (void)state;
     struct err err;
@@ -61,7 +61,7 @@ static void closed_fence_ends_writes_alone(void **state)
     CHECK_FAILS(call_check_write(&call, &err), &err, ERR_CANCELED, "LeadershipLost");
 }
 
-static void fence_closes_by_itself(void **state)
+static void c46_fence_closes_by_itself(void **state)
 {
     (void)state;
     struct fence fence = {0};
@@ -95,8 +95,8 @@ int main(void)
         cmocka_unit_test(remaining_time_is_the_shorter_of_two),
         cmocka_unit_test(passed_deadline_ends_reads_and_writes),
         cmocka_unit_test(cancellation_comes_before_the_deadline),
-        cmocka_unit_test(closed_fence_ends_writes_alone),
-        cmocka_unit_test(fence_closes_by_itself),
+        cmocka_unit_test(c46_closed_fence_ends_writes_alone),
+        cmocka_unit_test(c46_fence_closes_by_itself),
         cmocka_unit_test(c46_a_fence_is_closed_after_a_suspension),
     };
     return cmocka_run_group_tests_name("call", tests, NULL, NULL);

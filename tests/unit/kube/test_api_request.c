@@ -118,7 +118,7 @@ static int get(const struct fixture *fixture, const struct call *call, struct er
 /* --- the server asks for patience ---------------------------------------------------------------
  */
 
-static void overload_is_waited_out_as_long_as_the_server_says(void **state)
+static void c05_overload_is_waited_out_as_long_as_the_server_says(void **state)
 {
     struct fixture *fixture = *state;
     struct err err;
@@ -140,7 +140,7 @@ static void writes_are_repeated_too_when_the_server_asks_for_it(void **state)
     CHECK_TEXT(js_text_or(log, "/1/body", ""), "{\"a\":1}");
 }
 
-static void patience_ends_after_ten_times(void **state)
+static void c05_patience_ends_after_ten_times(void **state)
 {
     struct fixture *fixture = *state;
     struct err err;
@@ -155,7 +155,7 @@ static void patience_ends_after_ten_times(void **state)
     CHECK_INT(count_requests(fixture), 11);
 }
 
-static void failure_without_a_time_is_the_callers(void **state)
+static void c05_failure_without_a_time_is_the_callers(void **state)
 {
     struct fixture *fixture = *state;
     struct err err;
@@ -226,7 +226,7 @@ static void repetition_has_an_end(void **state)
     CHECK_INT(count_requests(fixture), 4);
 }
 
-static void what_may_have_happened_is_not_repeated(void **state)
+static void c05_what_may_have_happened_is_not_repeated(void **state)
 {
     struct fixture *fixture = *state;
     struct err err;
@@ -250,7 +250,7 @@ static void what_may_have_happened_is_not_repeated(void **state)
     CHECK_INT(count_requests(fixture), 1);
 }
 
-static void fence_that_closes_meanwhile_ends_the_repetition(void **state)
+static void c46_fence_that_closes_meanwhile_ends_the_repetition(void **state)
 {
     struct fixture *fixture = *state;
     struct err err;
@@ -324,7 +324,7 @@ static struct kube_client *reopen(struct fixture *fixture)
     return fixture->client;
 }
 
-static void refused_token_is_renewed_once_within_the_call(void **state)
+static void c11_refused_token_is_renewed_once_within_the_call(void **state)
 {
     struct fixture *fixture = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -356,7 +356,7 @@ static void fixed_token_is_not_tried_twice(void **state)
     CHECK_INT(count_requests(fixture), 1);
 }
 
-static void plugin_is_asked_again_after_a_refusal(void **state)
+static void c14_plugin_is_asked_again_after_a_refusal(void **state)
 {
     struct fixture *fixture = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -392,7 +392,7 @@ static void write_identity(const struct fixture *fixture, const char *name)
     pki_free(entity);
 }
 
-static void renewed_certificate_is_used_from_the_next_request_on(void **state)
+static void c13_renewed_certificate_is_used_from_the_next_request_on(void **state)
 {
     struct fixture *fixture = *state;
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
@@ -448,21 +448,21 @@ int main(void)
     js_init();
     http_global_init();
     const struct CMUnitTest tests[] = {
-        TEST(overload_is_waited_out_as_long_as_the_server_says),
+        TEST(c05_overload_is_waited_out_as_long_as_the_server_says),
         TEST(writes_are_repeated_too_when_the_server_asks_for_it),
-        TEST(patience_ends_after_ten_times),
-        TEST(failure_without_a_time_is_the_callers),
+        TEST(c05_patience_ends_after_ten_times),
+        TEST(c05_failure_without_a_time_is_the_callers),
         TEST(wait_beyond_the_deadline_is_not_begun),
         TEST(canceled_wait_ends_at_once),
         TEST(what_does_no_harm_twice_is_repeated),
         TEST(repetition_has_an_end),
-        TEST(what_may_have_happened_is_not_repeated),
-        TEST(fence_that_closes_meanwhile_ends_the_repetition),
+        TEST(c05_what_may_have_happened_is_not_repeated),
+        TEST(c46_fence_that_closes_meanwhile_ends_the_repetition),
         TEST(verbs_become_the_right_requests),
-        TEST(refused_token_is_renewed_once_within_the_call),
+        TEST(c11_refused_token_is_renewed_once_within_the_call),
         TEST(fixed_token_is_not_tried_twice),
-        TEST(plugin_is_asked_again_after_a_refusal),
-        TEST(renewed_certificate_is_used_from_the_next_request_on),
+        TEST(c14_plugin_is_asked_again_after_a_refusal),
+        TEST(c13_renewed_certificate_is_used_from_the_next_request_on),
         TEST(credentials_can_be_shared_between_clients),
     };
     return cmocka_run_group_tests_name("api_request", tests, NULL, NULL);

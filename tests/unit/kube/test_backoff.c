@@ -7,7 +7,7 @@ static struct backoff new_backoff(void)
     return (struct backoff){.base_ms = 800, .cap_ms = 30000, .forget_ms = 120000};
 }
 
-static void doubles_up_to_the_cap_with_jitter_of_as_much_again(void **state)
+static void c24_doubles_up_to_the_cap_with_jitter_of_as_much_again(void **state)
 {
     static const int64_t expected_ms[] = {800, 1600, 3200, 6400, 12800, 25600, 30000, 30000};
     struct backoff backoff = new_backoff();
@@ -38,7 +38,7 @@ static void is_spread_over_the_whole_range(void **state)
     CHECK(high > 100);
 }
 
-static void begins_anew_after_a_time_of_health(void **state)
+static void c24_begins_anew_after_a_time_of_health(void **state)
 {
     struct backoff backoff = new_backoff();
     int64_t now_ms = 5000;
@@ -67,9 +67,9 @@ static void the_wait_itself_is_no_health(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(doubles_up_to_the_cap_with_jitter_of_as_much_again),
+        cmocka_unit_test(c24_doubles_up_to_the_cap_with_jitter_of_as_much_again),
         cmocka_unit_test(is_spread_over_the_whole_range),
-        cmocka_unit_test(begins_anew_after_a_time_of_health),
+        cmocka_unit_test(c24_begins_anew_after_a_time_of_health),
         cmocka_unit_test(the_wait_itself_is_no_health),
     };
 

@@ -83,7 +83,7 @@ static void check_view(const char *folder)
     }
 }
 
-static void view_is_what_kubectl_prints(void **state)
+static void c08_view_is_what_kubectl_prints(void **state)
 {
     (void)state;
     DIR *cases = opendir(TEST_DATA "/kubeconfig");
@@ -140,7 +140,7 @@ static const char complete[] =
     "- {name: someone, user: {username: ann, password: secret, as: ben, as-uid: '7',\n"
     "     as-groups: [g1, g2], as-user-extra: {'reason/why é': [x, y]}}}\n";
 
-static void files_are_found_from_the_kubeconfigs_folder(void **state)
+static void c08_files_are_found_from_the_kubeconfigs_folder(void **state)
 {
     const char *folder = *state;
     struct kube_config config;
@@ -177,7 +177,7 @@ static void relative_path_of_a_kubeconfig_works_too(void **state)
     close(before);
 }
 
-static void inline_data_beats_files(void **state)
+static void c09_inline_data_beats_files(void **state)
 {
     struct kube_config config;
     struct err err;
@@ -207,7 +207,7 @@ static void host_without_scheme_is_taken_as_kubectl_takes_it(void **state)
     kube_config_release(&config);
 }
 
-static void impersonation_becomes_headers(void **state)
+static void c09_impersonation_becomes_headers(void **state)
 {
     static const struct kube_header_value expected[] = {
         {"Impersonate-User", "ben"},
@@ -230,7 +230,7 @@ static void impersonation_becomes_headers(void **state)
     kube_config_release(&config);
 }
 
-static void plugin_is_read_with_all_it_needs(void **state)
+static void c14_plugin_is_read_with_all_it_needs(void **state)
 {
     const char *folder = *state;
     struct kube_config config;
@@ -262,7 +262,7 @@ static void plugin_is_read_with_all_it_needs(void **state)
     "clusters: [{name: c, cluster: {" cluster "}}]\nusers: [{name: u, user: {" user "}}]\n"
 #define SERVER "server: 'https://a.example'"
 
-static void mistakes_are_named(void **state)
+static void c09_mistakes_are_named(void **state)
 {
     static const struct {
         const char *text;
@@ -340,7 +340,7 @@ static void secrets_stay_out_of_messages(void **state)
     CHECK_NULL(strstr(err.message, "passw0rd"));
 }
 
-static void named_file_must_be_there(void **state)
+static void c08_named_file_must_be_there(void **state)
 {
     struct kube_config config;
     struct err err;
@@ -377,7 +377,7 @@ static void home_is_the_last_place_to_look(void **state)
     kube_config_release(&config);
 }
 
-static void pod_is_recognized_when_no_file_says_otherwise(void **state)
+static void c12_pod_is_recognized_when_no_file_says_otherwise(void **state)
 {
     const char *folder = *state;
     struct kube_config config;
@@ -412,18 +412,18 @@ int main(void)
 {
     js_init();
     const struct CMUnitTest tests[] = {
-        TEST(view_is_what_kubectl_prints),
-        TEST(files_are_found_from_the_kubeconfigs_folder),
+        TEST(c08_view_is_what_kubectl_prints),
+        TEST(c08_files_are_found_from_the_kubeconfigs_folder),
         TEST(relative_path_of_a_kubeconfig_works_too),
-        TEST(inline_data_beats_files),
+        TEST(c09_inline_data_beats_files),
         TEST(host_without_scheme_is_taken_as_kubectl_takes_it),
-        TEST(impersonation_becomes_headers),
-        TEST(plugin_is_read_with_all_it_needs),
-        TEST(mistakes_are_named),
+        TEST(c09_impersonation_becomes_headers),
+        TEST(c14_plugin_is_read_with_all_it_needs),
+        TEST(c09_mistakes_are_named),
         TEST(secrets_stay_out_of_messages),
-        TEST(named_file_must_be_there),
+        TEST(c08_named_file_must_be_there),
         TEST(home_is_the_last_place_to_look),
-        TEST(pod_is_recognized_when_no_file_says_otherwise),
+        TEST(c12_pod_is_recognized_when_no_file_says_otherwise),
     };
     return cmocka_run_group_tests_name("kube_config", tests, NULL, NULL);
 }

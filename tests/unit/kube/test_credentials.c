@@ -108,7 +108,7 @@ static void fixed_token_stays_even_when_refused(void **state)
     kube_credentials_free(credentials);
 }
 
-static void token_file_is_read_again_when_due(void **state)
+static void c11_token_file_is_read_again_when_due(void **state)
 {
     struct fixture *fixture = *state;
     fixture->config.token_file = fixture->token_path;
@@ -122,7 +122,7 @@ static void token_file_is_read_again_when_due(void **state)
     kube_credentials_free(credentials);
 }
 
-static void refused_token_is_read_again_at_once(void **state)
+static void c11_refused_token_is_read_again_at_once(void **state)
 {
     struct fixture *fixture = *state;
     fixture->config.token_file = fixture->token_path;
@@ -137,7 +137,7 @@ static void refused_token_is_read_again_at_once(void **state)
     kube_credentials_free(credentials);
 }
 
-static void token_stays_while_its_file_is_unusable(void **state)
+static void c11_token_stays_while_its_file_is_unusable(void **state)
 {
     struct fixture *fixture = *state;
     fixture->config.token_file = fixture->token_path;
@@ -154,7 +154,7 @@ static void token_stays_while_its_file_is_unusable(void **state)
     kube_credentials_free(credentials);
 }
 
-static void token_beside_a_token_file_is_the_start(void **state)
+static void c10_token_beside_a_token_file_is_the_start(void **state)
 {
     struct fixture *fixture = *state;
     fixture->config.token_file = fixture->token_path;
@@ -211,7 +211,7 @@ static uint64_t check_tls(struct kube_credentials *credentials, struct str certi
     return version;
 }
 
-static void certificate_files_are_exchanged_as_a_pair(void **state)
+static void c13_certificate_files_are_exchanged_as_a_pair(void **state)
 {
     struct fixture *fixture = *state;
     fixture->config.ca_file = fixture->ca_path;
@@ -239,7 +239,7 @@ static void certificate_files_are_exchanged_as_a_pair(void **state)
     kube_credentials_free(credentials);
 }
 
-static void broken_authorities_do_not_replace_working_ones(void **state)
+static void c13_broken_authorities_do_not_replace_working_ones(void **state)
 {
     struct fixture *fixture = *state;
     fixture->config.ca_file = fixture->ca_path;
@@ -291,7 +291,7 @@ static char *expires_in(int64_t seconds)
     return xasprintf("\"expirationTimestamp\":\"%s\"", text);
 }
 
-static void plugin_runs_when_first_needed_and_again_at_expiry(void **state)
+static void c14_plugin_runs_when_first_needed_and_again_at_expiry(void **state)
 {
     struct fixture *fixture = *state;
     AUTO(free) char *expires = expires_in(3600);
@@ -312,7 +312,7 @@ static void plugin_runs_when_first_needed_and_again_at_expiry(void **state)
     kube_credentials_free(credentials);
 }
 
-static void plugin_runs_again_for_a_refused_token(void **state)
+static void c14_plugin_runs_again_for_a_refused_token(void **state)
 {
     struct fixture *fixture = *state;
     write_plugin(fixture, "\"token\":\"one\"");
@@ -329,7 +329,7 @@ static void plugin_runs_again_for_a_refused_token(void **state)
     kube_credentials_free(credentials);
 }
 
-static void what_the_kubeconfig_gives_wins_over_the_plugin(void **state)
+static void c14_what_the_kubeconfig_gives_wins_over_the_plugin(void **state)
 {
     struct fixture *fixture = *state;
     write_plugin(fixture, "\"token\":\"plugin\"");
@@ -356,7 +356,7 @@ static char *certificate_status(const struct pki_entity *certificate, const stru
                      key_text);
 }
 
-static void plugins_certificate_is_our_identity(void **state)
+static void c14_plugins_certificate_is_our_identity(void **state)
 {
     struct fixture *fixture = *state;
     struct err err;
@@ -421,7 +421,7 @@ static void await_runs(const struct fixture *fixture, size_t count)
     }
 }
 
-static void one_run_serves_all_who_wait(void **state)
+static void c14_one_run_serves_all_who_wait(void **state)
 {
     struct fixture *fixture = *state;
     pthread_t threads[WAITERS];
@@ -485,18 +485,18 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nobody_has_no_token),
         TEST(fixed_token_stays_even_when_refused),
-        TEST(token_file_is_read_again_when_due),
-        TEST(refused_token_is_read_again_at_once),
-        TEST(token_stays_while_its_file_is_unusable),
-        TEST(token_beside_a_token_file_is_the_start),
+        TEST(c11_token_file_is_read_again_when_due),
+        TEST(c11_refused_token_is_read_again_at_once),
+        TEST(c11_token_stays_while_its_file_is_unusable),
+        TEST(c10_token_beside_a_token_file_is_the_start),
         TEST(missing_file_is_named_at_the_start),
-        TEST(certificate_files_are_exchanged_as_a_pair),
-        TEST(broken_authorities_do_not_replace_working_ones),
-        TEST(plugin_runs_when_first_needed_and_again_at_expiry),
-        TEST(plugin_runs_again_for_a_refused_token),
-        TEST(what_the_kubeconfig_gives_wins_over_the_plugin),
-        TEST(plugins_certificate_is_our_identity),
-        TEST(one_run_serves_all_who_wait),
+        TEST(c13_certificate_files_are_exchanged_as_a_pair),
+        TEST(c13_broken_authorities_do_not_replace_working_ones),
+        TEST(c14_plugin_runs_when_first_needed_and_again_at_expiry),
+        TEST(c14_plugin_runs_again_for_a_refused_token),
+        TEST(c14_what_the_kubeconfig_gives_wins_over_the_plugin),
+        TEST(c14_plugins_certificate_is_our_identity),
+        TEST(c14_one_run_serves_all_who_wait),
         TEST(waiter_can_be_canceled_and_others_go_on),
     };
     return cmocka_run_group_tests_name("credentials", tests, NULL, NULL);

@@ -75,7 +75,7 @@ static void a_series_tells_its_count_and_last_time(void **state)
     event_series_free(series);
 }
 
-static void texts_are_cut_at_a_characters_edge(void **state)
+static void c55_texts_are_cut_at_a_characters_edge(void **state)
 {
     char reason[400] = "";
     char note[3000] = "";
@@ -118,7 +118,7 @@ static bool same(struct event_key a, struct event_key b)
     return memcmp(a.digest, b.digest, sizeof(a.digest)) == 0;
 }
 
-static void every_part_counts_for_equality(void **state)
+static void c55_every_part_counts_for_equality(void **state)
 {
     struct event_content base = content("R", "n");
     struct event_object other_name = {.resource = &TENANTS, .name = "acm", .uid = "u-1"};
@@ -143,7 +143,7 @@ static void every_part_counts_for_equality(void **state)
 }
 
 /* The life of a series: which of its moments are worth a write. */
-static void the_first_and_second_are_written_then_now_and_then(void **state)
+static void c55_the_first_and_second_are_written_then_now_and_then(void **state)
 {
     const struct event_timing *timing = &EVENT_TIMING;
     const int64_t minute = 60000;
@@ -185,10 +185,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_says_who_what_and_when),
         cmocka_unit_test(a_series_tells_its_count_and_last_time),
-        cmocka_unit_test(texts_are_cut_at_a_characters_edge),
+        cmocka_unit_test(c55_texts_are_cut_at_a_characters_edge),
         cmocka_unit_test(bytes_that_are_no_utf8_do_not_grow_the_note),
-        cmocka_unit_test(every_part_counts_for_equality),
-        cmocka_unit_test(the_first_and_second_are_written_then_now_and_then),
+        cmocka_unit_test(c55_every_part_counts_for_equality),
+        cmocka_unit_test(c55_the_first_and_second_are_written_then_now_and_then),
         cmocka_unit_test(a_failed_write_waits_for_its_time),
     };
 

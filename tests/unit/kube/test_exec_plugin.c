@@ -56,7 +56,7 @@ static int run(const char *folder, const char *script, struct exec_credential *r
 /* --- answers -----------------------------------------------------------------------------------
  */
 
-static void token_is_taken_from_what_it_prints(void **state)
+static void c14_token_is_taken_from_what_it_prints(void **state)
 {
     AUTO(exec_credential) struct exec_credential credential = {0};
     struct err err;
@@ -85,7 +85,7 @@ static void certificate_is_taken_with_its_key(void **state)
     CHECK(secret_is_empty(&credential.token));
 }
 
-static void bad_answers_are_named_without_showing_them(void **state)
+static void c14_bad_answers_are_named_without_showing_them(void **state)
 {
     (void)state;
     static const struct {
@@ -164,7 +164,7 @@ static void check_says(const char *folder, const char *script, struct kube_exec 
     CHECK_TEXT(secret_bytes(&credential.token), expected);
 }
 
-static void arguments_reach_it_untouched_by_a_shell(void **state)
+static void c14_arguments_reach_it_untouched_by_a_shell(void **state)
 {
     static const char *const arguments[] = {"two words", "$HOME; rm x", "", "*"};
     check_says(*state, SAY("$#|$1|$2|$3|$4"),
@@ -184,7 +184,7 @@ static void own_environment_wins_over_ours(void **state)
     unsetenv("TEST_ONE_MORE");
 }
 
-static void it_learns_of_the_cluster_when_it_wants_to(void **state)
+static void c14_it_learns_of_the_cluster_when_it_wants_to(void **state)
 {
     const char *const print = SAY("$(printf '%s' \"$KUBERNETES_EXEC_INFO\" | tr '\\042' \\')");
     check_says(*state, print, (struct kube_exec){0}, (struct kube_config){0},
@@ -244,7 +244,7 @@ static void await_death(pid_t pid)
     }
 }
 
-static void hanging_plugin_is_killed_with_its_children(void **state)
+static void c14_hanging_plugin_is_killed_with_its_children(void **state)
 {
     const char *folder = *state;
     AUTO(exec_credential) struct exec_credential credential = {0};
@@ -312,7 +312,7 @@ static void cancellation_is_heeded_at_once(void **state)
     await_death(read_pid(folder));
 }
 
-static void endless_output_is_cut_off(void **state)
+static void c14_endless_output_is_cut_off(void **state)
 {
     AUTO(exec_credential) struct exec_credential credential = {0};
     struct err err;
@@ -352,19 +352,19 @@ int main(void)
     js_init();
     http_global_init();
     const struct CMUnitTest tests[] = {
-        TEST(token_is_taken_from_what_it_prints),
+        TEST(c14_token_is_taken_from_what_it_prints),
         TEST(certificate_is_taken_with_its_key),
-        TEST(bad_answers_are_named_without_showing_them),
+        TEST(c14_bad_answers_are_named_without_showing_them),
         TEST(failure_shows_its_last_words),
         TEST(missing_plugin_shows_how_to_install_it),
-        TEST(arguments_reach_it_untouched_by_a_shell),
+        TEST(c14_arguments_reach_it_untouched_by_a_shell),
         TEST(own_environment_wins_over_ours),
-        TEST(it_learns_of_the_cluster_when_it_wants_to),
+        TEST(c14_it_learns_of_the_cluster_when_it_wants_to),
         TEST(input_is_empty_and_nothing_is_inherited),
-        TEST(hanging_plugin_is_killed_with_its_children),
+        TEST(c14_hanging_plugin_is_killed_with_its_children),
         TEST(deadline_of_the_call_counts),
         TEST(cancellation_is_heeded_at_once),
-        TEST(endless_output_is_cut_off),
+        TEST(c14_endless_output_is_cut_off),
         TEST(endless_complaints_do_no_harm),
         TEST(child_that_lives_on_is_not_waited_for),
     };

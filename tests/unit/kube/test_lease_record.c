@@ -99,7 +99,7 @@ static void only_the_spec_makes_a_record_another(void **state)
     CHECK(!lease_record_equal(none, NULL));
 }
 
-static void a_lease_is_taken_for_its_holders_duration_from_when_we_saw_it_change(void **state)
+static void c44_a_lease_is_taken_for_its_holders_duration_from_when_we_saw_it_change(void **state)
 {
     const struct {
         const char *holder;
@@ -131,7 +131,7 @@ static void a_lease_is_taken_for_its_holders_duration_from_when_we_saw_it_change
     }
 }
 
-static void timings_are_checked(void **state)
+static void c43_timings_are_checked(void **state)
 {
     const struct {
         int64_t lease_ms;
@@ -169,8 +169,8 @@ int main(void)
         cmocka_unit_test(writing_keeps_what_is_not_ours),
         cmocka_unit_test(writes_a_new_lease),
         cmocka_unit_test(only_the_spec_makes_a_record_another),
-        cmocka_unit_test(a_lease_is_taken_for_its_holders_duration_from_when_we_saw_it_change),
-        cmocka_unit_test(timings_are_checked),
+        cmocka_unit_test(c44_a_lease_is_taken_for_its_holders_duration_from_when_we_saw_it_change),
+        cmocka_unit_test(c43_timings_are_checked),
     };
 
     js_init();

@@ -59,7 +59,7 @@ static const char TEXT[] = "{\"a\":1}\n\n{\"name\":\"Gr\xc3\xbc\xc3\x9f"
 static const char LINES[] = "{\"a\":1}|{\"name\":\"Gr\xc3\xbc\xc3\x9f"
                             "e \xf0\x9f\x8e\x89\"}|third|";
 
-static void any_chunking_gives_the_same_lines(void **state)
+static void c25_any_chunking_gives_the_same_lines(void **state)
 {
     (void)state;
     for (size_t step = 1; step <= sizeof(TEXT); step++) {
@@ -174,7 +174,7 @@ static double seconds_for_one_line_byte_by_byte(size_t bytes)
     return cpu_seconds() - start;
 }
 
-static void a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
+static void c25_a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 {
     (void)state;
     /* Scanning again at each byte would be 10^12 steps, many minutes. */
@@ -185,12 +185,12 @@ static void a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_chunking_gives_the_same_lines),
+        cmocka_unit_test(c25_any_chunking_gives_the_same_lines),
         cmocka_unit_test(lines_within_a_piece_are_not_copied),
         cmocka_unit_test(a_line_over_the_maximum_is_an_error_however_it_comes),
         cmocka_unit_test(an_endless_line_takes_no_more_memory_than_the_maximum),
         cmocka_unit_test(the_readers_failure_stops_the_feed),
-        cmocka_unit_test(a_large_object_in_pieces_of_one_byte_takes_linear_time),
+        cmocka_unit_test(c25_a_large_object_in_pieces_of_one_byte_takes_linear_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

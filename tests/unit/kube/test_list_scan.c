@@ -239,7 +239,7 @@ static double cpu_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
+static void c25_a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 {
     enum { OBJECT_BYTES = 1400 * 1000 };
     AUTO(list_scan) struct list_scan scan;
@@ -260,7 +260,7 @@ static void a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 }
 
 /* A list of any length passes through the memory of one object. */
-static void memory_does_not_grow_with_the_list(void **state)
+static void c25_memory_does_not_grow_with_the_list(void **state)
 {
     AUTO(list_scan) struct list_scan scan;
     struct seen seen = {.items = BUF(64), .is_counting = true};
@@ -288,8 +288,8 @@ int main(void)
         cmocka_unit_test(an_element_over_the_maximum_is_an_error_however_it_comes),
         cmocka_unit_test(nesting_without_end_is_an_error),
         cmocka_unit_test(the_readers_failure_stops_the_feed),
-        cmocka_unit_test(a_large_object_in_pieces_of_one_byte_takes_linear_time),
-        cmocka_unit_test(memory_does_not_grow_with_the_list),
+        cmocka_unit_test(c25_a_large_object_in_pieces_of_one_byte_takes_linear_time),
+        cmocka_unit_test(c25_memory_does_not_grow_with_the_list),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

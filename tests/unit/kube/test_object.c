@@ -136,7 +136,7 @@ static int sign(int value)
     return (value > 0) - (value < 0);
 }
 
-static void versions_compare_as_numbers_of_any_length(void **state)
+static void c28_versions_compare_as_numbers_of_any_length(void **state)
 {
     static const struct {
         const char *a;
@@ -261,7 +261,7 @@ int main(void)
         cmocka_unit_test(absent_and_null_and_wrong_types_are_defaults),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(many_labels_are_read_and_too_many_refused),
-        cmocka_unit_test(versions_compare_as_numbers_of_any_length),
+        cmocka_unit_test(c28_versions_compare_as_numbers_of_any_length),
         cmocka_unit_test(quantities_are_read_as_milli_units_rounded_up),
         cmocka_unit_test(what_is_no_quantity_is_refused),
     };

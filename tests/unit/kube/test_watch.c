@@ -193,7 +193,7 @@ static void a_watch_list_is_a_view_and_then_changes(void **state)
     close_stage(&stage);
 }
 
-static void any_chunking_is_the_same(void **state)
+static void c25_any_chunking_is_the_same(void **state)
 {
     static const char *const steps[] = {"1", "2", "7", "1000000"};
 
@@ -251,7 +251,7 @@ static void pages_are_one_view(void **state)
     close_stage(&stage);
 }
 
-static void metadata_only_asks_for_it(void **state)
+static void c33_metadata_only_asks_for_it(void **state)
 {
     static const char *const script[] = {HOLD(EVENT("ADDED", PARTIAL) LISTED("5")), NULL};
     const struct watch_config config = {
@@ -311,7 +311,7 @@ static void half_an_event_is_not_handed_on_and_comes_again(void **state)
     close_stage(&stage);
 }
 
-static void a_view_that_breaks_off_is_begun_again(void **state)
+static void c19_a_view_that_breaks_off_is_begun_again(void **state)
 {
     static const char *const script[] = {CUT(ADDED("a", "1") ADDED("b", "2")), OK(ADDED("a", "1")),
                                          HOLD(ADDED("c", "3") LISTED("5")), NULL};
@@ -330,7 +330,7 @@ static void a_view_that_breaks_off_is_begun_again(void **state)
 }
 
 /* A server that ends every stream at once would otherwise be asked thousands of times a second. */
-static void a_stream_that_ends_at_once_without_an_event_is_a_failure(void **state)
+static void c24_a_stream_that_ends_at_once_without_an_event_is_a_failure(void **state)
 {
     static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")), OK(""), OK(""), OK(""),
                                          HOLD(ADDED("b", "6")),           NULL};
@@ -383,7 +383,7 @@ static void a_fault_in_the_stream_costs_no_list(void **state)
     close_stage(&stage);
 }
 
-static void the_server_is_not_asked_sooner_than_it_says(void **state)
+static void c24_the_server_is_not_asked_sooner_than_it_says(void **state)
 {
     static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")),
                                          "{\"status\":429,\"headers\":{\"Retry-After\":\"1\"},"
@@ -407,7 +407,7 @@ static void the_server_is_not_asked_sooner_than_it_says(void **state)
 
 /* --- versions in doubt ------------------------------------------------------------------------ */
 
-static void an_expired_version_leads_to_a_new_view(void **state)
+static void c22_an_expired_version_leads_to_a_new_view(void **state)
 {
     static const char *const answers[] = {
         FAIL("410", EXPIRED),     FAIL("410", GONE),      OK(EVENT("ERROR", EXPIRED)),
@@ -431,7 +431,7 @@ static void an_expired_version_leads_to_a_new_view(void **state)
     }
 }
 
-static void pages_that_expire_are_replaced_by_one_whole_list(void **state)
+static void c18_pages_that_expire_are_replaced_by_one_whole_list(void **state)
 {
     static const char *const script[] = {OK(LIST("5", "t", OBJECT("a", "1"))), FAIL("410", EXPIRED),
                                          OK(LIST("9", "", OBJECT("b", "6") "," OBJECT("c", "7"))),
@@ -449,7 +449,7 @@ static void pages_that_expire_are_replaced_by_one_whole_list(void **state)
     close_stage(&stage);
 }
 
-static void pages_of_different_versions_are_never_one_view(void **state)
+static void c18_pages_of_different_versions_are_never_one_view(void **state)
 {
     static const char *const script[] = {OK(LIST("5", "t", OBJECT("a", "1"))),
                                          OK(LIST("6", "", OBJECT("b", "2"))),
@@ -508,7 +508,7 @@ static void a_server_without_watch_list_is_listed(void **state)
     }
 }
 
-static void a_server_that_ignores_the_question_is_listed(void **state)
+static void c19_a_server_that_ignores_the_question_is_listed(void **state)
 {
     static const char *const script[] = {HOLD(ADDED("a", "1")), OK(LIST("5", "", OBJECT("a", "1"))),
                                          HOLD(""), NULL};
@@ -524,7 +524,7 @@ static void a_server_that_ignores_the_question_is_listed(void **state)
     close_stage(&stage);
 }
 
-static void silence_ends_a_stream_and_its_connection_but_costs_no_list(void **state)
+static void c03_silence_ends_a_stream_and_its_connection_but_costs_no_list(void **state)
 {
     static const char *const script[] = {HOLD(ADDED("a", "1") LISTED("5") BOOKMARK("6")),
                                          HOLD(ADDED("b", "7")), NULL};
@@ -547,7 +547,7 @@ static void silence_ends_a_stream_and_its_connection_but_costs_no_list(void **st
 }
 
 /* Two silences without a bookmark ever: it sends none, so silence means nothing there. */
-static void silence_is_borne_where_no_bookmarks_come(void **state)
+static void c03_silence_is_borne_where_no_bookmarks_come(void **state)
 {
     static const char *const script[] = {
         HOLD(ADDED("a", "1") LISTED("5")), HOLD(""), OK(LIST("5", "", OBJECT("a", "1"))),
@@ -567,7 +567,7 @@ static void silence_is_borne_where_no_bookmarks_come(void **state)
     close_stage(&stage);
 }
 
-static void a_bookmark_makes_silence_count_again(void **state)
+static void c03_a_bookmark_makes_silence_count_again(void **state)
 {
     static const char *const script[] = {HOLD(ADDED("a", "1") LISTED("5")),
                                          HOLD(""),
@@ -596,7 +596,7 @@ static void a_bookmark_makes_silence_count_again(void **state)
 
 /* A store restored from a backup: the server takes our version and says nothing until its own has
  * come so far. */
-static void a_version_ahead_of_the_server_leads_to_a_new_view(void **state)
+static void c23_a_version_ahead_of_the_server_leads_to_a_new_view(void **state)
 {
     static const char *const script[] = {OK(ADDED("a", "1") LISTED("1000")),
                                          HOLD(""),
@@ -675,7 +675,7 @@ static double ignored(const char *reason)
     return at ? strtod(at + strlen(line), NULL) : 0;
 }
 
-static void what_is_no_widget_is_left_out_and_counted(void **state)
+static void c25_what_is_no_widget_is_left_out_and_counted(void **state)
 {
     static const char *const script[] = {
         HOLD(ADDED("a", "1") EVENT("ADDED", GADGET) EVENT("ADDED", BARE) LISTED("5")
@@ -699,7 +699,7 @@ static void what_is_no_widget_is_left_out_and_counted(void **state)
 #define TWENTY "bbbbbbbbbbbbbbbbbbbb"
 #define HUNDRED TWENTY TWENTY TWENTY TWENTY TWENTY
 
-static void an_object_over_the_maximum_is_trouble_that_is_told(void **state)
+static void c25_an_object_over_the_maximum_is_trouble_that_is_told(void **state)
 {
     static const char *const script[] = {OK(ADDED("a", "1") LISTED("5")), HOLD(ADDED(HUNDRED, "6")),
                                          HOLD(ADDED("c", "7")), NULL};
@@ -719,30 +719,30 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_watch_list_is_a_view_and_then_changes),
-        cmocka_unit_test(any_chunking_is_the_same),
+        cmocka_unit_test(c25_any_chunking_is_the_same),
         cmocka_unit_test(changes_before_the_view_is_complete_are_part_of_it),
         cmocka_unit_test(pages_are_one_view),
-        cmocka_unit_test(metadata_only_asks_for_it),
+        cmocka_unit_test(c33_metadata_only_asks_for_it),
         cmocka_unit_test(a_stream_that_ends_goes_on_from_the_last_version),
         cmocka_unit_test(half_an_event_is_not_handed_on_and_comes_again),
-        cmocka_unit_test(a_view_that_breaks_off_is_begun_again),
-        cmocka_unit_test(a_stream_that_ends_at_once_without_an_event_is_a_failure),
+        cmocka_unit_test(c19_a_view_that_breaks_off_is_begun_again),
+        cmocka_unit_test(c24_a_stream_that_ends_at_once_without_an_event_is_a_failure),
         cmocka_unit_test(a_fault_in_the_stream_costs_no_list),
-        cmocka_unit_test(the_server_is_not_asked_sooner_than_it_says),
-        cmocka_unit_test(an_expired_version_leads_to_a_new_view),
-        cmocka_unit_test(pages_that_expire_are_replaced_by_one_whole_list),
-        cmocka_unit_test(pages_of_different_versions_are_never_one_view),
+        cmocka_unit_test(c24_the_server_is_not_asked_sooner_than_it_says),
+        cmocka_unit_test(c22_an_expired_version_leads_to_a_new_view),
+        cmocka_unit_test(c18_pages_that_expire_are_replaced_by_one_whole_list),
+        cmocka_unit_test(c18_pages_of_different_versions_are_never_one_view),
         cmocka_unit_test(a_list_that_is_cut_off_is_no_view),
         cmocka_unit_test(a_server_without_watch_list_is_listed),
-        cmocka_unit_test(a_server_that_ignores_the_question_is_listed),
-        cmocka_unit_test(silence_ends_a_stream_and_its_connection_but_costs_no_list),
-        cmocka_unit_test(silence_is_borne_where_no_bookmarks_come),
-        cmocka_unit_test(a_bookmark_makes_silence_count_again),
-        cmocka_unit_test(a_version_ahead_of_the_server_leads_to_a_new_view),
+        cmocka_unit_test(c19_a_server_that_ignores_the_question_is_listed),
+        cmocka_unit_test(c03_silence_ends_a_stream_and_its_connection_but_costs_no_list),
+        cmocka_unit_test(c03_silence_is_borne_where_no_bookmarks_come),
+        cmocka_unit_test(c03_a_bookmark_makes_silence_count_again),
+        cmocka_unit_test(c23_a_version_ahead_of_the_server_leads_to_a_new_view),
         cmocka_unit_test(a_kind_that_is_missing_is_polled_for),
         cmocka_unit_test(an_open_stream_is_healthy_before_its_first_byte),
-        cmocka_unit_test(what_is_no_widget_is_left_out_and_counted),
-        cmocka_unit_test(an_object_over_the_maximum_is_trouble_that_is_told),
+        cmocka_unit_test(c25_what_is_no_widget_is_left_out_and_counted),
+        cmocka_unit_test(c25_an_object_over_the_maximum_is_trouble_that_is_told),
     };
 
     js_init();

@@ -50,7 +50,7 @@ static void outcomes_follow_from_the_error(void **state)
 }
 
 /* The heart of it: a broken stream costs no list. */
-static void a_watch_goes_on_from_its_version(void **state)
+static void c16_a_watch_goes_on_from_its_version(void **state)
 {
     static const enum watch_outcome keep[] = {WATCH_ENDED, WATCH_HASTY, WATCH_SILENT, WATCH_FAILED};
 
@@ -84,7 +84,7 @@ static void a_mute_stream_has_the_version_checked(void **state)
     CHECK_INT(decide(WATCH_CHECKING, WATCH_VERSION_TOO_LARGE).resume, WATCH_LISTING);
 }
 
-static void a_version_in_doubt_costs_a_new_view(void **state)
+static void c22_a_version_in_doubt_costs_a_new_view(void **state)
 {
     static const enum watch_outcome doubt[] = {WATCH_EXPIRED, WATCH_VERSION_TOO_LARGE,
                                                WATCH_REFUSED};
@@ -205,9 +205,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outcomes_follow_from_the_error),
-        cmocka_unit_test(a_watch_goes_on_from_its_version),
+        cmocka_unit_test(c16_a_watch_goes_on_from_its_version),
         cmocka_unit_test(a_mute_stream_has_the_version_checked),
-        cmocka_unit_test(a_version_in_doubt_costs_a_new_view),
+        cmocka_unit_test(c22_a_version_in_doubt_costs_a_new_view),
         cmocka_unit_test(a_server_without_watch_list_is_asked_for_pages_from_then_on),
         cmocka_unit_test(expired_pages_lead_to_one_whole_list),
         cmocka_unit_test(a_missing_kind_is_waited_for_from_everywhere),

@@ -4,7 +4,7 @@
 
 #include "reconcilers/model/names.h"
 
-static void names_follow_the_contract(void **state)
+static void c48_names_follow_the_contract(void **state)
 {
     (void)state;
     AUTO(arena) struct arena arena = {0};
@@ -73,7 +73,7 @@ static void platform_reserves_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_follow_the_contract),
+        cmocka_unit_test(c48_names_follow_the_contract),
         cmocka_unit_test(longest_names_fit_postgresql),
         cmocka_unit_test(bad_subdomains_are_refused),
         cmocka_unit_test(good_subdomains_pass),

@@ -245,7 +245,7 @@ static void other_protocols_are_refused(void **state)
     }
 }
 
-static void credentials_stay_off_plain_connections(void **state)
+static void c10_credentials_stay_off_plain_connections(void **state)
 {
     AUTO(http_response) struct http_response response = {0};
     AUTO(secret) struct secret token = {0};
@@ -340,7 +340,7 @@ static void error_answer_to_a_stream_is_kept_up_to_its_cap(void **state)
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-static void slow_answer_times_out_and_loses_its_connection(void **state)
+static void c04_slow_answer_times_out_and_loses_its_connection(void **state)
 {
     AUTO(http_response) struct http_response response = {0};
     struct err err;
@@ -358,7 +358,7 @@ static void slow_answer_times_out_and_loses_its_connection(void **state)
           js_int_or(json_array_get(log, json_array_size(log) - 1), "/port", -1));
 }
 
-static void silent_stream_is_noticed(void **state)
+static void c02_silent_stream_is_noticed(void **state)
 {
     AUTO(http_response) struct http_response response = {0};
     struct stream stream;
@@ -451,7 +451,7 @@ static void cancellation_is_heeded_at_once(void **state)
 
 /* --- broken connections ---------------------------------------------------------------------- */
 
-static void refused_connection_reached_nobody(void **state)
+static void c04_refused_connection_reached_nobody(void **state)
 {
     const struct fixture *fixture = *state;
     AUTO(http_response) struct http_response response = {0};
@@ -482,7 +482,7 @@ static void cut_answer_is_a_lost_connection(void **state)
     CHECK(response.reached_server);
 }
 
-static void write_whose_answer_was_lost_is_sent_once(void **state)
+static void c05_write_whose_answer_was_lost_is_sent_once(void **state)
 {
     AUTO(http_response) struct http_response response = {0};
     struct err err;
@@ -615,19 +615,19 @@ int main(void)
         TEST(endless_headers_are_refused),
         TEST(header_with_a_line_break_is_refused),
         TEST(other_protocols_are_refused),
-        TEST(credentials_stay_off_plain_connections),
+        TEST(c10_credentials_stay_off_plain_connections),
         TEST(stream_is_handed_over_as_it_comes),
         TEST(stream_ends_with_the_readers_error),
         TEST(error_answer_to_a_stream_is_kept_up_to_its_cap),
-        TEST(slow_answer_times_out_and_loses_its_connection),
-        TEST(silent_stream_is_noticed),
+        TEST(c04_slow_answer_times_out_and_loses_its_connection),
+        TEST(c02_silent_stream_is_noticed),
         TEST(stream_that_speaks_now_and_then_is_not_silent),
         TEST(deadline_of_the_call_counts),
         TEST(cancellation_is_heeded_at_once),
-        TEST(refused_connection_reached_nobody),
+        TEST(c04_refused_connection_reached_nobody),
         TEST(unknown_host_reached_nobody),
         TEST(cut_answer_is_a_lost_connection),
-        TEST(write_whose_answer_was_lost_is_sent_once),
+        TEST(c05_write_whose_answer_was_lost_is_sent_once),
         TEST(read_whose_answer_was_lost_is_repeated),
         TEST(dropped_connections_are_not_used_again),
         TEST(many_threads_share_a_client),

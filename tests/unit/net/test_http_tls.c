@@ -164,7 +164,7 @@ static void expired_certificate_is_refused(void **state)
     server_stop(&server);
 }
 
-static void name_is_verified_and_can_be_another_than_the_hosts(void **state)
+static void c09_name_is_verified_and_can_be_another_than_the_hosts(void **state)
 {
     const struct fixture *fixture = *state;
     struct server server;
@@ -189,7 +189,7 @@ static void name_is_verified_and_can_be_another_than_the_hosts(void **state)
 
 /* --- who we are ------------------------------------------------------------------------------- */
 
-static void credentials_travel_over_tls(void **state)
+static void c10_credentials_travel_over_tls(void **state)
 {
     const struct fixture *fixture = *state;
     AUTO(http_response) struct http_response response = {0};
@@ -228,7 +228,7 @@ static struct http_tls identity_of(const struct fixture *fixture, const struct p
                              .key_pem = pki_key(who)};
 }
 
-static void client_certificate_can_be_exchanged_under_way(void **state)
+static void c13_client_certificate_can_be_exchanged_under_way(void **state)
 {
     const struct fixture *fixture = *state;
     AUTO(http_response) struct http_response response = {0};
@@ -282,7 +282,7 @@ static void broken_material_is_named(void **state)
 
 /* --- proxies ---------------------------------------------------------------------------------- */
 
-static void proxy_tunnels_and_sees_no_credentials(void **state)
+static void c09_proxy_tunnels_and_sees_no_credentials(void **state)
 {
     const struct fixture *fixture = *state;
     AUTO(http_response) struct http_response response = {0};
@@ -337,11 +337,11 @@ int main(void)
         cmocka_unit_test(server_of_our_authority_is_trusted),
         cmocka_unit_test(server_of_another_authority_is_refused),
         cmocka_unit_test(expired_certificate_is_refused),
-        cmocka_unit_test(name_is_verified_and_can_be_another_than_the_hosts),
-        cmocka_unit_test(credentials_travel_over_tls),
-        cmocka_unit_test(client_certificate_can_be_exchanged_under_way),
+        cmocka_unit_test(c09_name_is_verified_and_can_be_another_than_the_hosts),
+        cmocka_unit_test(c10_credentials_travel_over_tls),
+        cmocka_unit_test(c13_client_certificate_can_be_exchanged_under_way),
         cmocka_unit_test(broken_material_is_named),
-        cmocka_unit_test(proxy_tunnels_and_sees_no_credentials),
+        cmocka_unit_test(c09_proxy_tunnels_and_sees_no_credentials),
         cmocka_unit_test(dead_proxy_is_a_failed_connection),
     };
     return cmocka_run_group_tests_name("http_tls", tests, set_up, tear_down);

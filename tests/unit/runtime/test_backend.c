@@ -60,7 +60,7 @@ static void slots_are_given_and_taken_back(void **state)
     backend_free(backend);
 }
 
-static void one_without_progress_turns_the_next_away_after_two_seconds(void **state)
+static void c40_one_without_progress_turns_the_next_away_after_two_seconds(void **state)
 {
     (void)state;
     struct backend *backend = backend_new("b", 1);
@@ -149,7 +149,7 @@ static void canceling_ends_the_wait(void **state)
     backend_free(backend);
 }
 
-static void three_unreachable_in_a_row_open_the_breaker(void **state)
+static void c40_three_unreachable_in_a_row_open_the_breaker(void **state)
 {
     (void)state;
     struct backend *backend = backend_new("db", 2);
@@ -287,7 +287,7 @@ static void *hammer(void *context)
     return NULL;
 }
 
-static void the_limit_holds_under_load(void **state)
+static void c40_the_limit_holds_under_load(void **state)
 {
     (void)state;
     struct crowd crowd = {.backend = backend_new("b", LIMIT)};
@@ -308,15 +308,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_are_given_and_taken_back),
-        cmocka_unit_test(one_without_progress_turns_the_next_away_after_two_seconds),
+        cmocka_unit_test(c40_one_without_progress_turns_the_next_away_after_two_seconds),
         cmocka_unit_test(a_waiter_gets_the_slot_that_frees),
         cmocka_unit_test(canceling_ends_the_wait),
-        cmocka_unit_test(three_unreachable_in_a_row_open_the_breaker),
+        cmocka_unit_test(c40_three_unreachable_in_a_row_open_the_breaker),
         cmocka_unit_test(a_refused_statement_is_not_unreachable),
         cmocka_unit_test(one_probe_goes_through_and_success_closes_it),
         cmocka_unit_test(a_failed_probe_opens_it_for_longer_and_calls_another),
         cmocka_unit_test(it_shows_in_the_metrics),
-        cmocka_unit_test(the_limit_holds_under_load),
+        cmocka_unit_test(c40_the_limit_holds_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,7 +220,7 @@ static void events_change_the_view_in_order(void **state)
     fixture_release(&fixture);
 }
 
-static void older_and_equal_events_are_dropped(void **state)
+static void c28_older_and_equal_events_are_dropped(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -237,7 +237,7 @@ static void older_and_equal_events_are_dropped(void **state)
     fixture_release(&fixture);
 }
 
-static void another_object_of_the_name_is_an_end_and_a_beginning(void **state)
+static void c30_another_object_of_the_name_is_an_end_and_a_beginning(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -295,7 +295,7 @@ static void an_empty_first_view_syncs_too(void **state)
     fixture_release(&fixture);
 }
 
-static void a_new_view_reports_exactly_what_differs(void **state)
+static void c26_a_new_view_reports_exactly_what_differs(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -321,7 +321,7 @@ static void a_new_view_reports_exactly_what_differs(void **state)
     fixture_release(&fixture);
 }
 
-static void a_hundred_that_vanished_unseen_are_reported(void **state)
+static void c26_a_hundred_that_vanished_unseen_are_reported(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -396,7 +396,7 @@ static void a_restored_cluster_is_believed_though_its_versions_went_back(void **
 
 /* ---- our own writes ---- */
 
-static void a_write_is_visible_at_once_and_told_with_its_event(void **state)
+static void c29_a_write_is_visible_at_once_and_told_with_its_event(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -414,7 +414,7 @@ static void a_write_is_visible_at_once_and_told_with_its_event(void **state)
 
 /* Another one changed the object between our read and our write: the answer to our write includes
  * that, and its event is older than what we know. It must be told all the same. */
-static void a_foreign_change_hidden_in_our_write_is_told(void **state)
+static void c29_a_foreign_change_hidden_in_our_write_is_told(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -606,7 +606,7 @@ static void each_visits_all_until_told_to_stop(void **state)
     fixture_release(&fixture);
 }
 
-static void a_record_outlives_its_place_while_it_is_held(void **state)
+static void c27_a_record_outlives_its_place_while_it_is_held(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -733,7 +733,7 @@ static void feed_one_round(struct fixture *fixture, int round)
     }
 }
 
-static void readers_and_writers_never_see_half_a_record(void **state)
+static void c27_readers_and_writers_never_see_half_a_record(void **state)
 {
     (void)state;
     struct fixture fixture = {.cache = cache_new(&codec)};
@@ -760,18 +760,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_change_the_view_in_order),
-        cmocka_unit_test(older_and_equal_events_are_dropped),
-        cmocka_unit_test(another_object_of_the_name_is_an_end_and_a_beginning),
+        cmocka_unit_test(c28_older_and_equal_events_are_dropped),
+        cmocka_unit_test(c30_another_object_of_the_name_is_an_end_and_a_beginning),
         cmocka_unit_test(namespaced_objects_have_both_names_in_their_key),
         cmocka_unit_test(the_first_view_is_told_as_initial_and_syncs),
         cmocka_unit_test(an_empty_first_view_syncs_too),
-        cmocka_unit_test(a_new_view_reports_exactly_what_differs),
-        cmocka_unit_test(a_hundred_that_vanished_unseen_are_reported),
+        cmocka_unit_test(c26_a_new_view_reports_exactly_what_differs),
+        cmocka_unit_test(c26_a_hundred_that_vanished_unseen_are_reported),
         cmocka_unit_test(a_view_that_breaks_off_leaves_no_trace),
         cmocka_unit_test(within_a_view_the_later_word_counts),
         cmocka_unit_test(a_restored_cluster_is_believed_though_its_versions_went_back),
-        cmocka_unit_test(a_write_is_visible_at_once_and_told_with_its_event),
-        cmocka_unit_test(a_foreign_change_hidden_in_our_write_is_told),
+        cmocka_unit_test(c29_a_write_is_visible_at_once_and_told_with_its_event),
+        cmocka_unit_test(c29_a_foreign_change_hidden_in_our_write_is_told),
         cmocka_unit_test(several_writes_before_their_events_are_one_change),
         cmocka_unit_test(a_removal_after_a_write_tells_what_was_seen),
         cmocka_unit_test(writes_of_what_is_gone_old_or_another_are_ignored),
@@ -780,9 +780,9 @@ int main(void)
         cmocka_unit_test(an_object_that_becomes_unreadable_does_not_count_as_deleted),
         cmocka_unit_test(health_is_what_the_watch_last_said),
         cmocka_unit_test(each_visits_all_until_told_to_stop),
-        cmocka_unit_test(a_record_outlives_its_place_while_it_is_held),
+        cmocka_unit_test(c27_a_record_outlives_its_place_while_it_is_held),
         cmocka_unit_test(a_record_costs_little_beside_its_content),
-        cmocka_unit_test(readers_and_writers_never_see_half_a_record),
+        cmocka_unit_test(c27_readers_and_writers_never_see_half_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ static void put(struct condition_set *set, const char *type, enum condition_stat
     condition_put(set, type, status, "Reason", message, 1, now_s);
 }
 
-static void time_moves_only_with_the_status(void **state)
+static void c52_time_moves_only_with_the_status(void **state)
 {
     (void)state;
     struct condition_set set = {.count = 0};
@@ -45,7 +45,7 @@ static void get_and_remove_work_by_type(void **state)
     CHECK_TEXT(set.items[1].type, "C");
 }
 
-static void equality_looks_at_everything_but_time(void **state)
+static void c50_equality_looks_at_everything_but_time(void **state)
 {
     (void)state;
     struct condition_set a = {.count = 0};
@@ -92,7 +92,7 @@ static bool read(struct str json, struct arena *arena, struct condition_set *ret
     return condition_set_read(&reader, arena, ret);
 }
 
-static void what_is_written_reads_back_equal(void **state)
+static void c52_what_is_written_reads_back_equal(void **state)
 {
     (void)state;
     AUTO(arena) struct arena arena = {0};
@@ -121,7 +121,7 @@ static void what_is_written_reads_back_equal(void **state)
 }
 
 /* Otherwise every pass would find a difference to what the server has, and write. */
-static void a_long_message_is_cut_and_equal_to_itself(void **state)
+static void c52_a_long_message_is_cut_and_equal_to_itself(void **state)
 {
     (void)state;
     AUTO(arena) struct arena arena = {0};
@@ -193,11 +193,11 @@ int main(void)
 {
     js_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(time_moves_only_with_the_status),
+        cmocka_unit_test(c52_time_moves_only_with_the_status),
         cmocka_unit_test(get_and_remove_work_by_type),
-        cmocka_unit_test(equality_looks_at_everything_but_time),
-        cmocka_unit_test(what_is_written_reads_back_equal),
-        cmocka_unit_test(a_long_message_is_cut_and_equal_to_itself),
+        cmocka_unit_test(c50_equality_looks_at_everything_but_time),
+        cmocka_unit_test(c52_what_is_written_reads_back_equal),
+        cmocka_unit_test(c52_a_long_message_is_cut_and_equal_to_itself),
         cmocka_unit_test(odd_elements_are_skipped),
         cmocka_unit_test(what_is_no_array_is_refused),
         cmocka_unit_test(a_flood_of_foreign_conditions_is_bounded),

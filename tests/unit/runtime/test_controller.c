@@ -149,7 +149,7 @@ static struct outcome succeed_later(struct script *script, struct reconcile *rc,
     return run < 5 ? failure(ERR_RETRY, "Unreachable") : outcome_done(0);
 }
 
-static void a_failed_key_is_tried_until_it_succeeds(void **state)
+static void c35_a_failed_key_is_tried_until_it_succeeds(void **state)
 {
     (void)state;
     struct script script = {.answer = succeed_later};
@@ -203,7 +203,7 @@ static void *let_go(void *context)
     return NULL;
 }
 
-static void stop_waits_for_what_runs_and_begins_nothing_more(void **state)
+static void c41_stop_waits_for_what_runs_and_begins_nothing_more(void **state)
 {
     (void)state;
     struct script script = {.answer = hold, .hold = true};
@@ -222,7 +222,7 @@ static void stop_waits_for_what_runs_and_begins_nothing_more(void **state)
     controller_free(controller);
 }
 
-static void behind_a_closed_fence_nothing_is_begun(void **state)
+static void c46_behind_a_closed_fence_nothing_is_begun(void **state)
 {
     (void)state;
     struct script script = {.answer = hold};
@@ -251,7 +251,7 @@ static struct outcome wait_for_deadline(struct script *script, struct reconcile 
     return outcome_from_err(&err, 0);
 }
 
-static void a_reconcile_past_its_time_counts_as_timeout(void **state)
+static void c40_a_reconcile_past_its_time_counts_as_timeout(void **state)
 {
     (void)state;
     struct script script = {.answer = wait_for_deadline};
@@ -363,11 +363,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metrics_stand_at_zero_from_the_start),
         cmocka_unit_test(each_outcome_counts_under_its_result),
-        cmocka_unit_test(a_failed_key_is_tried_until_it_succeeds),
+        cmocka_unit_test(c35_a_failed_key_is_tried_until_it_succeeds),
         cmocka_unit_test(as_many_run_at_once_as_there_are_workers),
-        cmocka_unit_test(stop_waits_for_what_runs_and_begins_nothing_more),
-        cmocka_unit_test(behind_a_closed_fence_nothing_is_begun),
-        cmocka_unit_test(a_reconcile_past_its_time_counts_as_timeout),
+        cmocka_unit_test(c41_stop_waits_for_what_runs_and_begins_nothing_more),
+        cmocka_unit_test(c46_behind_a_closed_fence_nothing_is_begun),
+        cmocka_unit_test(c40_a_reconcile_past_its_time_counts_as_timeout),
         cmocka_unit_test(a_failure_is_said_once_and_its_end_too),
         cmocka_unit_test(a_loop_is_warned_of_once),
     };

@@ -1,7 +1,7 @@
 #include "controller/runtime/finalizer.h"
 #include "tests/check.h"
 
-static void each_of_the_four_cases_has_its_action(void **state)
+static void c54_each_of_the_four_cases_has_its_action(void **state)
 {
     (void)state;
     CHECK_INT(finalizer_decide(false, false), FINALIZER_ADD);
@@ -13,7 +13,7 @@ static void each_of_the_four_cases_has_its_action(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_of_the_four_cases_has_its_action),
+        cmocka_unit_test(c54_each_of_the_four_cases_has_its_action),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

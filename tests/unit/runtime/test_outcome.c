@@ -10,7 +10,7 @@ static struct outcome outcome_of(enum err_class cls, int64_t retry_after_ms)
     return outcome_from_err(&err, 300000);
 }
 
-static void each_class_has_its_verdict(void **state)
+static void c37_each_class_has_its_verdict(void **state)
 {
     (void)state;
     static const struct {
@@ -101,7 +101,7 @@ static void waiting_does_not_hide_a_failure(void **state)
     CHECK_TEXT(merged.err.reason, "NameTaken");
 }
 
-static void classes_show_as_kstatus_words(void **state)
+static void c53_classes_show_as_kstatus_words(void **state)
 {
     (void)state;
     static const struct {
@@ -122,12 +122,12 @@ static void classes_show_as_kstatus_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_class_has_its_verdict),
+        cmocka_unit_test(c37_each_class_has_its_verdict),
         cmocka_unit_test(done_forgets_and_says_when),
         cmocka_unit_test(the_more_urgent_wins_in_both_orders),
         cmocka_unit_test(the_earlier_time_counts),
         cmocka_unit_test(waiting_does_not_hide_a_failure),
-        cmocka_unit_test(classes_show_as_kstatus_words),
+        cmocka_unit_test(c53_classes_show_as_kstatus_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ static void run(struct queue *queue, const char *expected_key)
     CHECK_NULL(item.key);
 }
 
-static void repeated_adds_collapse(void **state)
+static void c34_repeated_adds_collapse(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -58,7 +58,7 @@ static void keys_of_one_priority_are_first_in_first_out(void **state)
     queue_free(queue);
 }
 
-static void a_key_added_while_it_runs_runs_once_more(void **state)
+static void c34_a_key_added_while_it_runs_runs_once_more(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -73,7 +73,7 @@ static void a_key_added_while_it_runs_runs_once_more(void **state)
     queue_free(queue);
 }
 
-static void an_add_during_a_failing_run_goes_before_its_backoff(void **state)
+static void c36_an_add_during_a_failing_run_goes_before_its_backoff(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -88,7 +88,7 @@ static void an_add_during_a_failing_run_goes_before_its_backoff(void **state)
     queue_free(queue);
 }
 
-static void higher_priority_goes_first_and_wins(void **state)
+static void c38_higher_priority_goes_first_and_wins(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -105,7 +105,7 @@ static void higher_priority_goes_first_and_wins(void **state)
     queue_free(queue);
 }
 
-static void a_low_key_does_not_starve_under_a_flood(void **state)
+static void c38_a_low_key_does_not_starve_under_a_flood(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -122,7 +122,7 @@ static void a_low_key_does_not_starve_under_a_flood(void **state)
     queue_free(queue);
 }
 
-static void at_least_a_tenth_of_the_runs_are_by_age(void **state)
+static void c38_at_least_a_tenth_of_the_runs_are_by_age(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -156,7 +156,7 @@ static void a_delay_is_kept_and_told(void **state)
     queue_free(queue);
 }
 
-static void an_event_does_not_wait_for_a_delay(void **state)
+static void c36_an_event_does_not_wait_for_a_delay(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -172,7 +172,7 @@ static void an_event_does_not_wait_for_a_delay(void **state)
     queue_free(queue);
 }
 
-static void the_earlier_of_two_delays_counts(void **state)
+static void c36_the_earlier_of_two_delays_counts(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -201,7 +201,7 @@ static void a_delay_asked_for_during_a_run_starts_then(void **state)
     queue_free(queue);
 }
 
-static void forget_with_a_time_comes_back_with_low_priority(void **state)
+static void c39_forget_with_a_time_comes_back_with_low_priority(void **state)
 {
     (void)state;
     struct queue *queue = new_queue();
@@ -247,7 +247,7 @@ static int64_t next_run_in_ms(struct queue *queue)
     return result;
 }
 
-static void backoff_doubles_from_its_base_up_to_its_cap(void **state)
+static void c35_backoff_doubles_from_its_base_up_to_its_cap(void **state)
 {
     (void)state;
     const struct queue_config config = {
@@ -289,7 +289,7 @@ static void *expect_shutdown(void *context)
     return queue_get(context, &item) ? context : NULL;
 }
 
-static void shutdown_wakes_every_waiter(void **state)
+static void c38_shutdown_wakes_every_waiter(void **state)
 {
     (void)state;
     enum { WAITERS = 8 };
@@ -440,7 +440,7 @@ static void run_crowd(struct crowd *crowd, int producers, int consumers)
     queue_free(crowd->queue);
 }
 
-static void no_key_is_lost_or_run_twice_at_once(void **state)
+static void c34_no_key_is_lost_or_run_twice_at_once(void **state)
 {
     (void)state;
     struct crowd crowd = {.key_count = KEYS, .producer_rounds = 20000, .timer_percent = 30};
@@ -448,7 +448,7 @@ static void no_key_is_lost_or_run_twice_at_once(void **state)
     CHECK(atomic_load(&crowd.runs) > KEYS);
 }
 
-static void few_keys_and_many_workers_never_overlap(void **state)
+static void c34_few_keys_and_many_workers_never_overlap(void **state)
 {
     (void)state;
     struct crowd crowd = {
@@ -596,7 +596,7 @@ static void *reconcile_slowly(void *context)
     return NULL;
 }
 
-static void a_thousand_updates_a_second_of_one_key_stay_one_worker(void **state)
+static void c34_a_thousand_updates_a_second_of_one_key_stay_one_worker(void **state)
 {
     (void)state;
     enum { WORKERS = 8 };
@@ -693,30 +693,30 @@ int main(void)
 {
     js_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(repeated_adds_collapse),
+        cmocka_unit_test(c34_repeated_adds_collapse),
         cmocka_unit_test(keys_of_one_priority_are_first_in_first_out),
-        cmocka_unit_test(a_key_added_while_it_runs_runs_once_more),
-        cmocka_unit_test(an_add_during_a_failing_run_goes_before_its_backoff),
-        cmocka_unit_test(higher_priority_goes_first_and_wins),
-        cmocka_unit_test(a_low_key_does_not_starve_under_a_flood),
-        cmocka_unit_test(at_least_a_tenth_of_the_runs_are_by_age),
+        cmocka_unit_test(c34_a_key_added_while_it_runs_runs_once_more),
+        cmocka_unit_test(c36_an_add_during_a_failing_run_goes_before_its_backoff),
+        cmocka_unit_test(c38_higher_priority_goes_first_and_wins),
+        cmocka_unit_test(c38_a_low_key_does_not_starve_under_a_flood),
+        cmocka_unit_test(c38_at_least_a_tenth_of_the_runs_are_by_age),
         cmocka_unit_test(a_delay_is_kept_and_told),
-        cmocka_unit_test(an_event_does_not_wait_for_a_delay),
-        cmocka_unit_test(the_earlier_of_two_delays_counts),
+        cmocka_unit_test(c36_an_event_does_not_wait_for_a_delay),
+        cmocka_unit_test(c36_the_earlier_of_two_delays_counts),
         cmocka_unit_test(a_delay_asked_for_during_a_run_starts_then),
-        cmocka_unit_test(forget_with_a_time_comes_back_with_low_priority),
+        cmocka_unit_test(c39_forget_with_a_time_comes_back_with_low_priority),
         cmocka_unit_test(keep_leaves_the_failures_alone),
-        cmocka_unit_test(backoff_doubles_from_its_base_up_to_its_cap),
+        cmocka_unit_test(c35_backoff_doubles_from_its_base_up_to_its_cap),
         cmocka_unit_test(absurd_delays_do_not_overflow),
-        cmocka_unit_test(shutdown_wakes_every_waiter),
+        cmocka_unit_test(c38_shutdown_wakes_every_waiter),
         cmocka_unit_test(after_shutdown_nothing_is_handed_out_and_done_is_fine),
-        cmocka_unit_test(no_key_is_lost_or_run_twice_at_once),
-        cmocka_unit_test(few_keys_and_many_workers_never_overlap),
+        cmocka_unit_test(c34_no_key_is_lost_or_run_twice_at_once),
+        cmocka_unit_test(c34_few_keys_and_many_workers_never_overlap),
         cmocka_unit_test(short_bursts_wake_enough_workers),
         cmocka_unit_test(timers_alone_wake_idle_workers),
         cmocka_unit_test(every_key_that_is_ready_wakes_a_worker),
         cmocka_unit_test(every_timer_that_ends_wakes_a_worker),
-        cmocka_unit_test(a_thousand_updates_a_second_of_one_key_stay_one_worker),
+        cmocka_unit_test(c34_a_thousand_updates_a_second_of_one_key_stay_one_worker),
         cmocka_unit_test(metrics_bear_the_names_that_dashboards_know),
         cmocka_unit_test(the_debug_page_tells_each_state),
     };

@@ -247,7 +247,7 @@ static void an_unwanted_step_is_undone_and_counts_as_done(void **state)
     arena_release(&fixture.arena);
 }
 
-static void nothing_begins_once_canceled(void **state)
+static void c41_nothing_begins_once_canceled(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -263,7 +263,7 @@ static void nothing_begins_once_canceled(void **state)
     arena_release(&fixture.arena);
 }
 
-static void finalizing_goes_in_reverse(void **state)
+static void c54_finalizing_goes_in_reverse(void **state)
 {
     (void)state;
     struct fixture fixture;
@@ -389,8 +389,8 @@ int main(void)
         cmocka_unit_test(a_failure_blocks_only_those_who_need_it),
         cmocka_unit_test(blocking_goes_down_the_chain),
         cmocka_unit_test(an_unwanted_step_is_undone_and_counts_as_done),
-        cmocka_unit_test(nothing_begins_once_canceled),
-        cmocka_unit_test(finalizing_goes_in_reverse),
+        cmocka_unit_test(c41_nothing_begins_once_canceled),
+        cmocka_unit_test(c54_finalizing_goes_in_reverse),
         cmocka_unit_test(a_step_stays_while_one_that_needs_it_is_not_undone),
         cmocka_unit_test(the_error_that_decides_is_the_gravest),
         cmocka_unit_test(a_condition_sums_up_the_steps_that_share_it),

@@ -56,7 +56,7 @@ static const char *reason_of(const struct fixture *fixture, const char *type)
     return condition ? condition->reason : "(absent)";
 }
 
-static void all_done_is_ready(void **state)
+static void c53_all_done_is_ready(void **state)
 {
     (void)state;
     struct fixture *fixture = fixture_new();
@@ -75,7 +75,7 @@ static void all_done_is_ready(void **state)
     fixture_free(fixture);
 }
 
-static void the_same_run_again_changes_nothing(void **state)
+static void c50_the_same_run_again_changes_nothing(void **state)
 {
     (void)state;
     struct fixture *fixture = fixture_new();
@@ -87,7 +87,7 @@ static void the_same_run_again_changes_nothing(void **state)
     fixture_free(fixture);
 }
 
-static void a_retryable_fault_is_reconciling_and_forgets_the_hash(void **state)
+static void c53_a_retryable_fault_is_reconciling_and_forgets_the_hash(void **state)
 {
     (void)state;
     struct fixture *fixture = fixture_new();
@@ -108,7 +108,7 @@ static void a_retryable_fault_is_reconciling_and_forgets_the_hash(void **state)
     fixture_free(fixture);
 }
 
-static void what_waits_for_the_user_is_stalled(void **state)
+static void c53_what_waits_for_the_user_is_stalled(void **state)
 {
     (void)state;
     struct fixture *fixture = fixture_new();
@@ -214,10 +214,10 @@ static void table_of_steps_is_sound_and_undoable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_done_is_ready),
-        cmocka_unit_test(the_same_run_again_changes_nothing),
-        cmocka_unit_test(a_retryable_fault_is_reconciling_and_forgets_the_hash),
-        cmocka_unit_test(what_waits_for_the_user_is_stalled),
+        cmocka_unit_test(c53_all_done_is_ready),
+        cmocka_unit_test(c50_the_same_run_again_changes_nothing),
+        cmocka_unit_test(c53_a_retryable_fault_is_reconciling_and_forgets_the_hash),
+        cmocka_unit_test(c53_what_waits_for_the_user_is_stalled),
         cmocka_unit_test(a_suspended_tenant_is_ready_and_not_serving),
         cmocka_unit_test(another_place_is_a_pending_move),
         cmocka_unit_test(mere_use_is_no_reason_to_write),

@@ -1,0 +1,68 @@
+/* The name, the namespace and the version stand in the record's key and head already; the rest is
+ * the type's table, packed. */
+#include "controller/runtime/object_type.h"
+
+#include <string.h>
+
+#include "controller/base/jsonr.h"
+#include "controller/kube/object.h"
+
+static const char *const dictionary[] = {NULL};
+
+static void take_meta(const struct object_type *type, const struct kube_meta *meta,
+                      struct object *object)
+{
+    object->name = meta->name;
+    object->namespace_ = meta->namespace_;
+    object->uid = meta->uid;
+    object->resource_version = meta->resource_version;
+    object->generation = meta->generation;
+    object->finalizer_count = (int64_t)meta->finalizer_count;
+    object->deleting = meta->deletion_timestamp != NULL;
+    for (size_t i = 0; i < meta->finalizer_count; i++) {
+        object->has_finalizer |= text_equal(meta->finalizers[i], type->finalizer);
+    }
+}
+
+int object_pack(const struct object_type *type, struct str json, struct arena *scratch,
+                struct buf *payload, struct record_head *ret_head, struct err *err)
+{
+    struct kube_meta meta = {0};
+    struct jsonr reader;
+    void *target = arena_alloc(scratch, type->bytes);
+    struct object *object = target;
+
+    if (kube_object_meta(json, scratch, &meta, err) != 0) {
+        return -1;
+    }
+    jsonr_init(&reader, json);
+    if (!fields_read(&reader, scratch, type->fields, target)) {
+        return err_set(err, ERR_TERMINAL, "InvalidObject", "malformed JSON");
+    }
+    take_meta(type, &meta, object);
+    fields_default(type->fields, target);
+    fields_pack(type->fields, dictionary, target, payload);
+    *ret_head = (struct record_head){
+        .key = text_is_empty(meta.namespace_)
+                   ? str_from(meta.name)
+                   : str_from(arena_printf(scratch, "%s/%s", meta.namespace_, meta.name)),
+        .uid = str_from(meta.uid),
+        .resource_version = str_from(meta.resource_version),
+    };
+    return 0;
+}
+
+void *object_unpack(const struct object_type *type, const struct record *record,
+                    struct arena *arena)
+{
+    void *target = arena_alloc(arena, type->bytes);
+    struct object *object = target;
+    const char *key = record_key(record);
+    const char *slash = strchr(key, '/');
+
+    fields_unpack(type->fields, dictionary, record_payload(record), arena, target);
+    object->namespace_ = slash ? arena_strndup(arena, key, (size_t)(slash - key)) : "";
+    object->name = arena_strdup(arena, slash ? slash + 1 : key);
+    object->resource_version = arena_strdup(arena, record_resource_version(record));
+    return target;
+}
