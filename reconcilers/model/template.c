@@ -84,7 +84,7 @@ static int pack(struct str json, struct arena *scratch, struct buf *payload,
     return 0;
 }
 
-const struct codec sandbox_template_codec = {&KUBE_SANDBOX_TEMPLATES, pack};
+const struct codec sandbox_template_codec = {.resource = &KUBE_SANDBOX_TEMPLATES, .pack = pack};
 
 void sandbox_template_unpack(const struct record *record, struct arena *arena,
                              struct sandbox_template *ret)
