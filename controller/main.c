@@ -14,6 +14,7 @@
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/template.h"
 #include "reconcilers/objects/children.h"
+#include "reconcilers/registry/billing.h"
 #include "reconcilers/registry/registry.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/tenant/tenant.h"
@@ -33,7 +34,8 @@ struct program {
     struct servers *servers;
     struct tenant_environment environment;
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
-        *template_controller;
+        *template_controller, *billing_controller;
+    struct billing_duty billing;
     struct tenant_wake wake;
 };
 
@@ -147,6 +149,14 @@ static void make_controllers(struct program *program)
                                                  database_server_reconcile, &environment->services);
     program->template_controller = make_controller(
         program, "sandboxtemplate", 1, sandbox_template_reconcile, &environment->services);
+    program->billing = (struct billing_duty){
+        .registry = program->registry,
+        .tenants = controller_queue(program->tenant_controller),
+        .period_ms = program->options.metering_period_ms,
+    };
+    program->billing_controller =
+        make_controller(program, "billing", 1, billing_reconcile, &program->billing);
+    queue_add(controller_queue(program->billing_controller), BILLING_KEY, QUEUE_NORMAL);
     program->wake = (struct tenant_wake){
         .tenants = controller_queue(program->tenant_controller),
         .tiers = controller_queue(program->tier_controller),
@@ -195,6 +205,7 @@ static int make_program(struct program *program, struct err *err)
 
 static void free_program(struct program *program)
 {
+    controller_free(program->billing_controller);
     controller_free(program->template_controller);
     controller_free(program->server_controller);
     controller_free(program->tier_controller);

@@ -23,6 +23,7 @@ struct options {
     const char *test_clock; /* NULL: the time is what the machine says */
     const char *ingress_namespaces;
     int64_t drift_period_ms;
+    int64_t metering_period_ms;
     int64_t workers;
     int64_t connections_per_server;
     bool leader_elect;

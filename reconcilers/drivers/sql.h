@@ -85,6 +85,9 @@ void sql_integer(struct sql *query, int64_t value);
 /* Bind a parameter and append its $n. value is borrowed until the query has run. */
 void sql_param(struct sql *query, const char *value);
 void sql_param_int(struct sql *query, int64_t value);
+/* Append what time it is: the server's clock, so that all programs have one, shifted as the test
+ * clock is. */
+void sql_now(struct sql *query);
 
 /* ---- connecting ---- */
 

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "controller/base/clock.h"
 #include "controller/base/str.h"
 #include "reconcilers/drivers/embedded.h"
 #include "reconcilers/drivers/sql_internal.h"
@@ -163,6 +164,13 @@ void sql_param(struct sql *query, const char *value)
 void sql_param_int(struct sql *query, int64_t value)
 {
     sql_param(query, arena_printf(&query->arena, "%" PRId64, value));
+}
+
+void sql_now(struct sql *query)
+{
+    SQL(query, "(now() + ");
+    sql_param_int(query, clock_wall_offset_ms());
+    SQL(query, "::bigint * interval '1 millisecond')");
 }
 
 int sql_check_built(const struct sql *query, struct err *err)

@@ -110,6 +110,15 @@ static const struct field status_database_fields[] = {
     OBJECT("login", login_status_fields),
     END,
 };
+static const struct field billing_status_fields[] = {
+    TEXT("periodStart", struct billing_status, period_start),
+    TEXT("periodEnd", struct billing_status, period_end),
+    TEXT("amountDue", struct billing_status, amount_due),
+    TEXT("currency", struct billing_status, currency),
+    TEXT("status", struct billing_status, status),
+    TEXT("overdue", struct billing_status, overdue),
+    END,
+};
 static const struct field tenant_status_fields[] = {
     INT("observedGeneration", struct tenant_status, observed_generation),
     TEXT("inputsHash", struct tenant_status, inputs_hash),
@@ -123,6 +132,7 @@ static const struct field tenant_status_fields[] = {
             sandbox_state_fields),
     OBJECTS("quotas", struct tenant_status, quotas, quota_count, struct quota_use,
             quota_use_fields),
+    OBJECT_AT("billing", struct tenant_status, billing, billing_status_fields),
     CONDITIONS(struct tenant_status, conditions),
     END,
 };
@@ -156,6 +166,8 @@ static const struct field price_fields[] = {
     TEXT("currency", struct tier, currency),
     TEXT("monthly", struct tier, price_monthly),
     TEXT("annual", struct tier, price_annual),
+    LIST("overage", FIELD_TEXT_MAP, struct tier, overage, overage_count),
+    INT("suspendAfterDaysOverdue", struct tier, suspend_after_days),
     END,
 };
 static const struct field tier_default_fields[] = {
@@ -359,7 +371,8 @@ int tier_decode(struct str json, struct arena *arena, struct tier *ret, struct e
                          .status_tenants = -1,
                          .observed_generation = -1,
                          .currency = "EUR",
-                         .price_monthly = "0"};
+                         .price_monthly = "0",
+                         .suspend_after_days = -1};
     if (codec_decode(json, arena, tier_fields, &meta, ret, err)) {
         return -1;
     }

@@ -87,6 +87,16 @@ struct login_status {
     const char *handled_rotate_at; /* annotation value last acted upon */
 };
 
+/* The billing period that runs now; texts as PostgreSQL prints them, "" when there is none. */
+struct billing_status {
+    const char *period_start;
+    const char *period_end;
+    const char *amount_due;
+    const char *currency;
+    const char *status;
+    const char *overdue; /* what earlier periods still want; "" = nothing */
+};
+
 struct tenant_status {
     int64_t observed_generation; /* -1: never */
     const char *inputs_hash;     /* of what was last made so; "" = nothing was */
@@ -103,6 +113,7 @@ struct tenant_status {
     size_t sandbox_count;
     const struct quota_use *quotas;
     size_t quota_count;
+    struct billing_status billing;
     struct condition_set conditions;
 };
 
@@ -163,8 +174,11 @@ struct tier {
     const struct quota *quotas;
     size_t quota_count;
     const char *currency;
-    const char *price_monthly; /* decimal text; "0" */
-    const char *price_annual;  /* "" = ten times monthly */
+    const char *price_monthly;       /* decimal text; "0" */
+    const char *price_annual;        /* "" = ten times monthly */
+    const struct text_pair *overage; /* price of a unit above the limit, by resource */
+    size_t overage_count;
+    int64_t suspend_after_days; /* of a bill being overdue; -1 = never */
     const char *const *features;
     size_t feature_count;
     enum isolation isolation;

@@ -74,6 +74,9 @@ struct tenant_work {
     /* Schema */
     int64_t schema_version;
 
+    /* Billing: what status shows. */
+    struct billing_status billing;
+
     /* Quotas: what status shows. */
     const struct quota *quotas;
     const int64_t *quotas_used;

@@ -54,14 +54,18 @@ static int set_limits(struct reconcile *rc, struct sql_conn *conn, const char *t
     }
     jsonw_end_object(&writer);
     sql_init(&query);
-    SQL(&query, "INSERT INTO public.tenant_quotas AS q (tenant_id, resource_type, quota_limit) "
-                "SELECT ");
+    SQL(&query, "INSERT INTO public.tenant_quotas AS q (tenant_id, resource_type, quota_limit, "
+                "period_start) SELECT ");
     sql_param(&query, tenant_id);
-    SQL(&query, "::uuid, key, value::bigint FROM jsonb_each_text(");
+    SQL(&query, "::uuid, key, value::bigint, "
+                "CASE WHEN public.quota_is_monthly(key) THEN public.utc_month(");
+    sql_now(&query);
+    SQL(&query, ") END FROM jsonb_each_text(");
     sql_param(&query, buf_text(&limits));
     SQL(&query, "::jsonb) ON CONFLICT (tenant_id, resource_type) DO UPDATE "
-                "SET quota_limit = excluded.quota_limit, updated_at = now() "
-                "WHERE q.quota_limit <> excluded.quota_limit");
+                "SET quota_limit = excluded.quota_limit, updated_at = ");
+    sql_now(&query);
+    SQL(&query, " WHERE q.quota_limit <> excluded.quota_limit");
     return sql_exec(conn, &rc->call, &query, NULL, err);
 }
 

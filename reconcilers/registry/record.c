@@ -10,6 +10,7 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/work.h"
+#include "reconcilers/registry/billing.h"
 #include "reconcilers/registry/record_plan.h"
 #include "reconcilers/registry/record_sql.h"
 #include "reconcilers/registry/registry.h"
@@ -166,7 +167,7 @@ static int insert_record(struct reconcile *rc, const struct tenant_work *work,
         record_insert(conn, &rc->call, rc->arena, wanted, work->tenant, work->tier, ret_id, err)) {
         return -1;
     }
-    return record_insert_period(conn, &rc->call, *ret_id, err);
+    return billing_follow(conn, &rc->call, *ret_id, err);
 }
 
 static int create(struct reconcile *rc, struct tenant_work *work, struct sql_conn *conn,
@@ -215,11 +216,12 @@ static int follow(struct reconcile *rc, struct tenant_work *work, struct sql_con
     if (complete_place(rc, work, conn, candidate, wanted, err)) {
         return -1;
     }
-    size_t count = record_diff(&candidate->values, wanted, columns);
-    if (count > 0 && record_update(conn, &rc->call, candidate, wanted, columns, count, err)) {
+    /* A period that has begun is charged to the tier that it began with. */
+    if (!candidate->billed && billing_follow(conn, &rc->call, candidate->id, err)) {
         return -1;
     }
-    if (!candidate->has_period && record_insert_period(conn, &rc->call, candidate->id, err)) {
+    size_t count = record_diff(&candidate->values, wanted, columns);
+    if (count > 0 && record_update(conn, &rc->call, candidate, wanted, columns, count, err)) {
         return -1;
     }
     take_place(work, rc->arena, candidate->id, &candidate->values, wanted);
@@ -266,6 +268,7 @@ static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_con
     wanted.text[COLUMN_SETTINGS] = observed.documents.settings;
     wanted.text[COLUMN_FEATURES] = observed.documents.features;
     wanted.text[COLUMN_GATEWAY] = observed.documents.gateway;
+    wanted.text[COLUMN_PLAN] = observed.documents.plan;
     if (decision.candidate->deleted && check_alive(rc, work, err)) {
         return -1;
     }
@@ -318,6 +321,25 @@ static const char *purge_policy(const struct tenant_work *work)
     return work_keeps_for_days(work) ? deletion_policy_text(work->deletion_policy) : NULL;
 }
 
+/* The last bill takes what was used until then. */
+static int end_record(struct reconcile *rc, struct sql_conn *conn,
+                      const struct record_candidate *candidate, const char *purge_policy,
+                      struct err *err)
+{
+    if (candidate->deleted) {
+        return 0;
+    }
+    if (sql_begin(conn, &rc->call, err)) {
+        return -1;
+    }
+    if (record_mark_deleted(conn, &rc->call, candidate->id, purge_policy, err) ||
+        billing_follow(conn, &rc->call, candidate->id, err) || sql_commit(conn, &rc->call, err)) {
+        sql_rollback(conn);
+        return -1;
+    }
+    return 0;
+}
+
 int record_finalize(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
@@ -330,9 +352,8 @@ int record_finalize(struct reconcile *rc, void *subject, struct err *err)
     if (record_observe_own(loan.conn, &rc->call, rc->arena, work->tenant, &observed, err)) {
         return registry_loan_report(&loan, err);
     }
-    if (observed.count > 0 && !observed.candidates[0].deleted &&
-        record_mark_deleted(loan.conn, &rc->call, observed.candidates[0].id, purge_policy(work),
-                            err)) {
+    if (observed.count > 0 &&
+        end_record(rc, loan.conn, &observed.candidates[0], purge_policy(work), err)) {
         return registry_loan_report(&loan, err);
     }
     return 0;

@@ -12,6 +12,7 @@
 #include "controller/base/jsonw.h"
 #include "controller/base/str.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/registry/billing_plan.h"
 #include "reconcilers/registry/quotas_plan.h"
 
 enum { DOCUMENT_MAX_BYTES = 1 << 20 };
@@ -33,6 +34,7 @@ const char *const record_columns[COLUMN_COUNT] = {
     [COLUMN_SETTINGS] = "settings",
     [COLUMN_FEATURES] = "features",
     [COLUMN_GATEWAY] = "gateway",
+    [COLUMN_PLAN] = "plan",
     [COLUMN_DATABASE_NAME] = "database_name",
     [COLUMN_SERVER] = "server",
     [COLUMN_ISOLATION] = "isolation",
@@ -259,6 +261,7 @@ void record_render(struct arena *arena, const struct tenant *tenant, const struc
         .settings = render_settings(arena, tenant),
         .features = tier ? render_features(arena, tier) : NULL,
         .gateway = tier ? render_gateway(arena, tier) : NULL,
+        .plan = tier ? billing_plan_render(arena, tier) : NULL,
     };
 }
 
@@ -293,6 +296,7 @@ void record_wanted(struct arena *arena, const struct tenant *tenant, const struc
     const struct quota *quotas = quotas_effective(arena, tier, tenant, &count);
     ret->text[COLUMN_TIER] = tier->name;
     ret->text[COLUMN_BILLING_PLAN] = tier->name;
+    ret->text[COLUMN_PLAN] = documents->plan;
     ret->text[COLUMN_MAX_SANDBOXES] = column_limit(arena, quotas, count, "sandboxes");
     ret->text[COLUMN_MAX_STORAGE_MB] = column_limit(arena, quotas, count, "storage_mb");
     ret->text[COLUMN_MAX_COMPUTE_HOURS] = column_limit(arena, quotas, count, "compute_hours");

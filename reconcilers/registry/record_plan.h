@@ -28,6 +28,7 @@ enum record_column {
     COLUMN_SETTINGS,
     COLUMN_FEATURES,
     COLUMN_GATEWAY,
+    COLUMN_PLAN,
     COLUMN_DATABASE_NAME,
     COLUMN_SERVER,
     COLUMN_ISOLATION,
@@ -46,13 +47,14 @@ struct record_documents {
     const char *settings;
     const char *features; /* NULL without a tier, as the next */
     const char *gateway;  /* how the gateway treats the tenant (docs/gateway.md) */
+    const char *plan;     /* what the tier costs and includes (docs/billing.md) */
 };
 
 /* A row that may concern the tenant. */
 struct record_candidate {
     const char *id;
     bool deleted;
-    bool has_period;      /* a billing period that covers today */
+    bool billed;          /* periods and prices say what the row says */
     bool tenant_gone;     /* the Tenant of that UID exists no more; false while unsure */
     bool purging;         /* its days of grace are over: it cannot be taken back any more */
     const char *retained; /* what is listed in tenant_retained, in words; "" if nothing */

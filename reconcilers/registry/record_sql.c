@@ -6,13 +6,14 @@
 enum {
     RESULT_ID,
     RESULT_DELETED,
-    RESULT_HAS_PERIOD,
+    RESULT_BILLED,
     RESULT_PURGING,
     RESULT_RETAINED,
     RESULT_MRR,
     RESULT_SETTINGS,
     RESULT_FEATURES,
     RESULT_GATEWAY,
+    RESULT_PLAN,
     RESULT_VALUES,
 };
 
@@ -50,15 +51,13 @@ static void append_mrr(struct sql *query, const struct tenant *tenant, const str
 
 static void append_select(struct sql *query)
 {
-    SQL(query, "SELECT t.id, t.status = 'deleted', "
-               "EXISTS (SELECT FROM public.tenant_billing b WHERE b.tenant_id = t.id "
-               "AND b.billing_period_start <= (now() AT TIME ZONE 'UTC')::date "
-               "AND b.billing_period_end > (now() AT TIME ZONE 'UTC')::date), "
-               "t.purge_began_at IS NOT NULL, "
+    SQL(query, "SELECT t.id, t.status = 'deleted', public.billing_is_current(t, ");
+    sql_now(query);
+    SQL(query, "), t.purge_began_at IS NOT NULL, "
                "(SELECT string_agg(format('%s %s on %s', r.kind, r.name, r.location), ', ' "
                "ORDER BY r.kind, r.name) FROM (SELECT * FROM public.tenant_retained "
                "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), w.mrr, w.settings, "
-               "w.features, w.gateway");
+               "w.features, w.gateway, w.plan");
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         SQL(query, ", ");
         sql_ident2(query, "t", record_columns[i]);
@@ -83,14 +82,15 @@ static void take_candidates(struct arena *arena, const struct sql_rows *rows,
         .mrr = copy(arena, rows, 0, RESULT_MRR),
         .documents = {.settings = copy(arena, rows, 0, RESULT_SETTINGS),
                       .features = copy(arena, rows, 0, RESULT_FEATURES),
-                      .gateway = copy(arena, rows, 0, RESULT_GATEWAY)},
+                      .gateway = copy(arena, rows, 0, RESULT_GATEWAY),
+                      .plan = copy(arena, rows, 0, RESULT_PLAN)},
     };
     for (size_t i = 0; i < count; i++) {
         struct record_candidate *candidate = &ret->candidates[i];
         int row = (int)i;
         candidate->id = copy(arena, rows, row, RESULT_ID);
         candidate->deleted = sql_bool(rows, row, RESULT_DELETED);
-        candidate->has_period = sql_bool(rows, row, RESULT_HAS_PERIOD);
+        candidate->billed = sql_bool(rows, row, RESULT_BILLED);
         candidate->purging = sql_bool(rows, row, RESULT_PURGING);
         candidate->retained = arena_strdup(arena, sql_text(rows, row, RESULT_RETAINED));
         for (int column = 0; column < COLUMN_COUNT; column++) {
@@ -116,7 +116,9 @@ int record_observe(struct sql_conn *conn, const struct call *call, struct arena 
     sql_param(&query, documents->features);
     SQL(&query, "::jsonb::text AS features, ");
     sql_param(&query, documents->gateway);
-    SQL(&query, "::jsonb::text AS gateway) w WHERE t.tenant_uid = ");
+    SQL(&query, "::jsonb::text AS gateway, ");
+    sql_param(&query, documents->plan);
+    SQL(&query, "::jsonb::text AS plan) w WHERE t.tenant_uid = ");
     sql_param(&query, tenant->uid);
     SQL(&query, " OR t.subdomain = ");
     sql_param(&query, tenant->subdomain);
@@ -144,8 +146,8 @@ int record_observe_own(struct sql_conn *conn, const struct call *call, struct ar
 
     sql_init(&query);
     append_select(&query);
-    SQL(&query, "NULL AS mrr, NULL AS settings, NULL AS features, NULL AS gateway) w WHERE "
-                "t.tenant_uid = ");
+    SQL(&query, "NULL AS mrr, NULL AS settings, NULL AS features, NULL AS gateway, NULL AS plan) w "
+                "WHERE t.tenant_uid = ");
     sql_param(&query, tenant->uid);
     SQL(&query, " ORDER BY t.status = 'deleted', t.deleted_at DESC, t.id LIMIT 1");
     if (sql_query(conn, call, &query, &rows, err)) {
@@ -198,7 +200,7 @@ int record_insert(struct sql_conn *conn, const struct call *call, struct arena *
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "INSERT INTO public.tenants (mrr");
+    SQL(&query, "INSERT INTO public.tenants (created_at, updated_at, mrr");
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         if (values->text[i]) {
             SQL(&query, ", ");
@@ -206,6 +208,10 @@ int record_insert(struct sql_conn *conn, const struct call *call, struct arena *
         }
     }
     SQL(&query, ") VALUES (");
+    sql_now(&query);
+    SQL(&query, ", ");
+    sql_now(&query);
+    SQL(&query, ", ");
     append_mrr(&query, tenant, tier);
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         if (values->text[i]) {
@@ -229,7 +235,8 @@ int record_update(struct sql_conn *conn, const struct call *call,
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "UPDATE public.tenants SET updated_at = now()");
+    SQL(&query, "UPDATE public.tenants SET updated_at = ");
+    sql_now(&query);
     for (size_t i = 0; i < count; i++) {
         SQL(&query, ", ");
         sql_ident(&query, record_columns[columns[i]]);
@@ -252,41 +259,17 @@ int record_update(struct sql_conn *conn, const struct call *call,
     return sql_affected(rows) == 1 ? 0 : changed_meanwhile(err);
 }
 
-int record_insert_period(struct sql_conn *conn, const struct call *call, const char *id,
-                         struct err *err)
-{
-    AUTO(sql) struct sql query = {0};
-
-    sql_init(&query);
-    /* A period begins with the calendar month, or each year with the month of creation; after a
-     * change of cycle it begins where the period before it ends. */
-    SQL(&query,
-        "WITH day AS (SELECT (now() AT TIME ZONE 'UTC')::date AS today), "
-        "basis AS (SELECT t.id, today, coalesce(t.billing_cycle, 'monthly') = 'annual' AS annual, "
-        "date_trunc('month', t.created_at AT TIME ZONE 'UTC')::date AS first, "
-        "(SELECT max(b.billing_period_end) FROM public.tenant_billing b "
-        "WHERE b.tenant_id = t.id AND b.billing_period_end <= today) AS last "
-        "FROM public.tenants t, day WHERE t.id = ");
-    sql_param(&query, id);
-    SQL(&query,
-        "), period AS (SELECT id, annual, greatest(last, CASE WHEN annual "
-        "THEN first + extract(year FROM age(today, first))::int * interval '1 year' "
-        "ELSE date_trunc('month', today::timestamp) END)::date AS start FROM basis) "
-        "INSERT INTO public.tenant_billing (tenant_id, billing_period_start, billing_period_end) "
-        "SELECT id, start, start + CASE WHEN annual THEN interval '1 year' "
-        "ELSE interval '1 month' END FROM period "
-        "ON CONFLICT (tenant_id, billing_period_start) DO NOTHING");
-    return sql_exec(conn, call, &query, NULL, err);
-}
-
 int record_mark_deleted(struct sql_conn *conn, const struct call *call, const char *id,
                         const char *purge_policy, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
 
     sql_init(&query);
-    SQL(&query, "UPDATE public.tenants SET status = 'deleted', deleted_at = now(), "
-                "updated_at = now(), purge_policy = ");
+    SQL(&query, "UPDATE public.tenants SET status = 'deleted', deleted_at = ");
+    sql_now(&query);
+    SQL(&query, ", updated_at = ");
+    sql_now(&query);
+    SQL(&query, ", purge_policy = ");
     sql_param(&query, purge_policy);
     SQL(&query, " WHERE status <> 'deleted' AND id = ");
     sql_param(&query, id);

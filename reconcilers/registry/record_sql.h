@@ -48,10 +48,6 @@ MUST_CHECK int record_update(struct sql_conn *conn, const struct call *call,
                              const struct record_values *values, const enum record_column *columns,
                              size_t count, struct err *err);
 
-/* The billing period that covers today, unless there is one. */
-MUST_CHECK int record_insert_period(struct sql_conn *conn, const struct call *call, const char *id,
-                                    struct err *err);
-
 /* purge_policy: what is to be done when the days of grace are over, NULL for nothing. */
 MUST_CHECK int record_mark_deleted(struct sql_conn *conn, const struct call *call, const char *id,
                                    const char *purge_policy, struct err *err);

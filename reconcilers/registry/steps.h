@@ -23,6 +23,10 @@ MUST_CHECK int record_find(struct reconcile *rc, void *subject, struct err *err)
 /* status deleted, deleted_at set; the row stays. Success when there never was one of this UID. */
 MUST_CHECK int record_finalize(struct reconcile *rc, void *subject, struct err *err);
 
+/* Registered: the tenant's billing period runs, at the price of its tier, from the day on which it
+ * got that tier; work->billing is what the status shows of it. A deletion ends with the record. */
+MUST_CHECK int billing_ensure(struct reconcile *rc, void *subject, struct err *err);
+
 /* QuotasReady: one tenant_quotas row a resource: the tier's limits under the tenant's overrides; -1
  * is stored as the largest bigint. current_usage is never touched. Rows of resources that neither
  * tier nor tenant names any more are removed. */

@@ -5,8 +5,9 @@
 /* Raise a number when the step begins to make something else of the same inputs: every tenant is
  * then looked at once after the upgrade. Nothing else about the program counts, so that other
  * upgrades are free. */
-static const char step_versions[] = "Record=2 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
-                                    "Schema=1 DatabaseLogin=1 Owner=1 Rules=1 Sandboxes=1";
+static const char step_versions[] =
+    "Record=3 Billing=1 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
+    "Schema=1 DatabaseLogin=1 Owner=1 Rules=1 Sandboxes=1";
 
 static void append_templates(struct cache *templates, const struct tenant *tenant,
                              const struct tier *tier, struct buf *inputs)

@@ -135,6 +135,14 @@ static void take_quotas(struct arena *arena, const struct tenant_work *work,
     status->quota_count = work->quota_count;
 }
 
+/* What is due moves with use as well, and is shown as coarsely. */
+static void take_billing(const struct tenant_work *work, struct tenant_status *status)
+{
+    if (!text_is_empty(work->billing.period_start)) {
+        status->billing = work->billing;
+    }
+}
+
 /* An error of the run comes first; a tenant that is whole but elsewhere than its spec says is
  * MovePending. */
 static void decide(const struct tenant *tenant, const struct tenant_status *status,
@@ -169,6 +177,7 @@ void tenant_status_next(struct arena *arena, const struct tenant_work *work,
     *ret = tenant->status;
     take_facts(work, ret);
     take_quotas(arena, work, ret);
+    take_billing(work, ret);
     decide(tenant, ret, failure, decided);
     put_summary(&draft, decided);
     put_step_conditions(&draft, results);
@@ -221,6 +230,13 @@ static bool same_sandboxes(const struct tenant_status *a, const struct tenant_st
     return true;
 }
 
+static bool same_billing(const struct billing_status *a, const struct billing_status *b)
+{
+    return text_equal(a->period_start, b->period_start) &&
+           text_equal(a->period_end, b->period_end) && text_equal(a->currency, b->currency) &&
+           text_equal(a->status, b->status) && text_equal(a->overdue, b->overdue);
+}
+
 bool tenant_status_equal(const struct tenant_status *a, const struct tenant_status *b)
 {
     return a->observed_generation == b->observed_generation &&
@@ -234,6 +250,7 @@ bool tenant_status_equal(const struct tenant_status *a, const struct tenant_stat
            text_equal(a->database_secret_namespace, b->database_secret_namespace) &&
            text_equal(a->database_secret_name, b->database_secret_name) &&
            same_login(&a->login, &b->login) && same_sandboxes(a, b) && same_quota_limits(a, b) &&
+           same_billing(&a->billing, &b->billing) &&
            condition_set_equal(&a->conditions, &b->conditions);
 }
 
@@ -315,6 +332,21 @@ static void write_quotas(struct jsonw *writer, const struct tenant_status *statu
     jsonw_end_array(writer);
 }
 
+static void write_billing(struct jsonw *writer, const struct billing_status *billing)
+{
+    if (text_is_empty(billing->period_start)) {
+        return;
+    }
+    jsonw_object(writer, "billing");
+    write_text(writer, "periodStart", billing->period_start);
+    write_text(writer, "periodEnd", billing->period_end);
+    write_text(writer, "amountDue", billing->amount_due);
+    write_text(writer, "currency", billing->currency);
+    write_text(writer, "status", billing->status);
+    write_text(writer, "overdue", billing->overdue);
+    jsonw_end_object(writer);
+}
+
 /* The full intent of NAME_STATUS_MANAGER. The UID makes the server refuse it for another object of
  * the name. */
 static void write_status(struct buf *out, const struct tenant *tenant,
@@ -340,6 +372,7 @@ static void write_status(struct buf *out, const struct tenant *tenant,
     write_database(&writer, status);
     write_sandboxes(&writer, status);
     write_quotas(&writer, status);
+    write_billing(&writer, &status->billing);
     jsonw_array(&writer, "conditions");
     condition_set_write(&writer, &status->conditions);
     jsonw_end_array(&writer);

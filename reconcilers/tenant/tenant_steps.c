@@ -39,6 +39,12 @@ const struct step tenant_steps[] = {
         .finalize = namespace_finalize,
     },
     {
+        .name = "Billing",
+        .condition = CONDITION_REGISTERED,
+        .needs = {"Record"},
+        .ensure = billing_ensure,
+    },
+    {
         .name = "Quotas",
         .condition = CONDITION_QUOTAS,
         .needs = {"Record"},

@@ -54,7 +54,8 @@ world_stop()
 controller_start()
 {
     process_start "$RUN" controller "$CONTROLLER" --kubeconfig "$RUN/controller/kubeconfig" \
-        --registry-url-file "$RUN/controller/registry-url" --metrics-address "$METRICS" --domain tenants.localhost "$@"
+        --registry-url-file "$RUN/controller/registry-url" --metrics-address "$METRICS" --domain tenants.localhost \
+        --metering-period 2s "$@"
 }
 
 # page PATH: what the controller's listener says; fails unless 2xx.

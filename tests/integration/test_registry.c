@@ -217,13 +217,16 @@ static void the_billing_period_is_there_from_the_start(void **state)
     AUTO(run) struct run run = {0};
 
     run_record(&run, fixture, &tenant, &tier_premium);
-    CHECK_INT(postgres_int(fixture->conn,
-                           "SELECT count(*) FROM public.tenant_billing WHERE tenant_id = '%s' AND "
-                           "billing_period_start = date_trunc('month', now() AT TIME ZONE 'UTC') "
-                           "AND billing_period_end = billing_period_start + interval '1 month' "
-                           "AND status = 'pending' AND amount_due = 0",
-                           run.work.tenant_id),
-              1);
+    CHECK_INT(
+        postgres_int(fixture->conn,
+                     "SELECT count(*) FROM public.tenant_billing WHERE tenant_id = '%s' AND "
+                     "billing_period_start = date_trunc('month', now() AT TIME ZONE 'UTC') "
+                     "AND billing_period_end = billing_period_start + interval '1 month' "
+                     "AND status = 'pending' AND currency = 'EUR' AND amount_due = round(49.0 * "
+                     "(billing_period_end - (now() AT TIME ZONE 'UTC')::date) / "
+                     "(billing_period_end - billing_period_start), 2)",
+                     run.work.tenant_id),
+        1);
 }
 
 static void a_second_run_finds_the_row_and_writes_nothing(void **state)
