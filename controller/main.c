@@ -107,6 +107,7 @@ static void make_services(struct program *program)
                 .system_namespace = options->namespace_,
                 .domain = options->domain,
                 .drift_period_ms = options->drift_period_ms,
+                .postgres_tools = options->postgres_tools,
                 .adopt_orphans = options->adopt_orphans,
             },
     };

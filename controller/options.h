@@ -20,6 +20,7 @@ struct options {
     const char *namespace_;
     const char *domain;
     const char *reserved_subdomains;
+    const char *postgres_tools;
     const char *test_clock; /* NULL: the time is what the machine says */
     const char *ingress_namespaces;
     int64_t drift_period_ms;

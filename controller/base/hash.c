@@ -71,3 +71,37 @@ void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES])
     hash_sha256(bytes, digest);
     put_hex(digest, sizeof(digest), ret_text);
 }
+
+/* The library's context under a name of ours. */
+static EVP_MD_CTX *context_of(struct hash_stream *stream)
+{
+    return (EVP_MD_CTX *)stream;
+}
+
+struct hash_stream *hash_stream_new(void)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
+        out_of_memory();
+    }
+    return (struct hash_stream *)context;
+}
+
+void hash_stream_add(struct hash_stream *stream, struct str bytes)
+{
+    if (bytes.len > 0 && EVP_DigestUpdate(context_of(stream), bytes.ptr, bytes.len) != 1) {
+        out_of_memory();
+    }
+}
+
+void hash_stream_end(struct hash_stream *stream, char ret_text[SHA256_TEXT_BYTES])
+{
+    unsigned char digest[SHA256_BYTES];
+
+    if (EVP_DigestFinal_ex(context_of(stream), digest, NULL) != 1) {
+        out_of_memory();
+    }
+    EVP_MD_CTX_free(context_of(stream));
+    put_hex(digest, sizeof(digest), ret_text);
+}

@@ -29,4 +29,10 @@ enum { SHA256_BYTES = 32, SHA256_TEXT_BYTES = 65 };
 void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES]);
 void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES]);
 
+/* SHA-256 of what comes in pieces. hash_stream_end frees it. */
+struct hash_stream;
+struct hash_stream *hash_stream_new(void);
+void hash_stream_add(struct hash_stream *stream, struct str bytes);
+void hash_stream_end(struct hash_stream *stream, char ret_text[SHA256_TEXT_BYTES]);
+
 #endif

@@ -74,7 +74,9 @@ int steps_check(const struct step *steps, size_t count, struct err *err)
                        STEPS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
-        if (text_is_empty(steps[i].name) || text_is_empty(steps[i].condition) || !steps[i].ensure) {
+        bool acts =
+            steps[i].ensure ? !text_is_empty(steps[i].condition) : steps[i].finalize != NULL;
+        if (text_is_empty(steps[i].name) || !acts) {
             return err_set(err, ERR_TERMINAL, "InvalidSteps",
                            "step %zu lacks a name, a condition or what to do", i);
         }
@@ -108,7 +110,7 @@ static int call_step(const struct step *step, bool undo, struct reconcile *rc, v
     if (undo || (step->wanted && !step->wanted(subject))) {
         return step->finalize ? step->finalize(rc, subject, err) : 0;
     }
-    return step->ensure(rc, subject, err);
+    return step->ensure ? step->ensure(rc, subject, err) : 0;
 }
 
 /* Run one step in the calling thread. The result's state is left to the caller, who may have to

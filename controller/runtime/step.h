@@ -22,12 +22,13 @@ enum { STEPS_MAX = 32, STEP_NEEDS_MAX = 6 };
 
 struct step {
     const char *name;                  /* unique */
-    const char *condition;             /* what it counts towards */
+    const char *condition;             /* what it counts towards; NULL without ensure */
     const char *needs[STEP_NEEDS_MAX]; /* names of steps above it, NULL-ended */
     bool (*wanted)(
         const void *subject); /* NULL = always; false: finalize runs instead, if present */
     /* subject: the decoded object, shared by parallel steps: a step writes only its own part. */
-    int (*ensure)(struct reconcile *rc, void *subject, struct err *err);
+    int (*ensure)(struct reconcile *rc, void *subject,
+                  struct err *err); /* NULL = nothing to make, only something before undoing */
     int (*finalize)(struct reconcile *rc, void *subject,
                     struct err *err); /* NULL = nothing to undo */
 };

@@ -27,17 +27,6 @@ enum { BUSY_RETRY_MS = 5000, DAY_S = 24 * 60 * 60 };
 
 /* ---- policy ---- */
 
-int deletion_check(const struct tenant_work *work, struct err *err)
-{
-    if (work->deletion_policy != DELETION_SNAPSHOT || work_retains(work)) {
-        return 0;
-    }
-    return err_set(
-        err, ERR_TERMINAL, "SnapshotNoStore",
-        "deletionPolicy Snapshot needs an object store to put the snapshot in, and there "
-        "is none; nothing was deleted: set deletionPolicy to Retain or Delete");
-}
-
 /* When the purge of what grace keeps is due, 0 = never (tenant_purge.c). */
 static int64_t delete_after_s(const struct tenant_work *work)
 {
@@ -453,13 +442,24 @@ static int let_go(struct ending *ending, struct err *err)
     return 0;
 }
 
+/* The step Snapshot runs before, and this one not at all without it; but nothing that cannot be
+ * undone hangs on a table of steps alone. */
+static int check_snapshot(const struct tenant_work *work, struct err *err)
+{
+    if (work->deletion_policy != DELETION_SNAPSHOT || work_retains(work) || work->snapshot_taken) {
+        return 0;
+    }
+    return err_set(err, ERR_WAIT, "SnapshotIncomplete",
+                   "no snapshot of the database stands yet; nothing was deleted");
+}
+
 int database_finalize(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
     struct scope scope;
     bool found = false;
 
-    if (deletion_check(work, err) || scope_find(&scope, rc, work, &found, err)) {
+    if (check_snapshot(work, err) || scope_find(&scope, rc, work, &found, err)) {
         return -1;
     }
     if (!found) {

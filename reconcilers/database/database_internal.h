@@ -116,7 +116,7 @@ enum action_kind {
     ACTION_MARK_ROLE,
     ACTION_RESTRICT_ROLE, /* take away the attributes in `flaws` */
     ACTION_DISABLE_LOGIN,
-    ACTION_ACT_AS_OWNER,
+    ACTION_ACT_AS_OWNER,  /* or as another role of the tenant */
     ACTION_GRANT_ROLE,    /* role to member */
     ACTION_REVOKE_ROLE,   /* role from member */
     ACTION_DROP_DATABASE, /* what an interrupted DROP left */
@@ -185,6 +185,10 @@ void database_plan_lock(const struct scope *scope, const struct seen *seen,
                         const struct owned *owned, bool close, struct plan *ret);
 /* What a role is to have on the scope's database, of enum right; "" = PUBLIC. Pure. */
 unsigned database_rights(const struct scope *scope, const char *grantee);
+/* The actions after which nobody but the owner role, which the controller acts as, and superusers
+ * get in, and the controller acts as every role that may own something there. Pure. */
+void database_plan_seal(const struct scope *scope, const struct seen *seen,
+                        const struct owned *owned, struct plan *ret);
 /* The actions in words, for an Event: "PUBLIC lost its rights on the database; ..." */
 void database_plan_describe(const struct scope *scope, const struct plan *plan, struct buf *out);
 

@@ -425,6 +425,7 @@ static bool is_intended(const struct action *action, bool adopting)
     case ACTION_MARK_ROLE:
     case ACTION_MARK_DATABASE:
     case ACTION_OPEN_DATABASE:
+    case ACTION_GRANT_DATABASE: /* sealing took it */
         return adopting;
     default:
         return false;
@@ -485,6 +486,28 @@ void database_plan_lock(const struct scope *scope, const struct seen *seen,
     }
     if (close && database->allows_connections && database->connection_limit != -2) {
         add(ret, (struct action){.kind = ACTION_CLOSE_DATABASE});
+    }
+}
+
+void database_plan_seal(const struct scope *scope, const struct seen *seen,
+                        const struct owned *owned, struct plan *ret)
+{
+    const struct database_seen *database = &seen->database;
+
+    database_plan_lock(scope, seen, owned, false, ret);
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        if (owned->roles[i] && i != ROLE_OWNER) {
+            add(ret, (struct action){.kind = ACTION_ACT_AS_OWNER, .role = scope->roles[i]});
+        }
+    }
+    for (size_t i = 0; i < database->privilege_count; i++) {
+        const char *grantee = database->privileges[i].grantee;
+        if (!text_equal(grantee, scope->roles[ROLE_OWNER]) && is_first_of_grantee(database, i)) {
+            add(ret, (struct action){.kind = ACTION_REVOKE_DATABASE, .member = grantee});
+        }
+    }
+    if (!database->allows_connections) {
+        add(ret, (struct action){.kind = ACTION_OPEN_DATABASE});
     }
 }
 

@@ -382,9 +382,6 @@ int database_login_finalize(struct reconcile *rc, void *subject, struct err *err
         .name = name_database_secret(rc->arena, work->tenant->subdomain),
     };
 
-    if (deletion_check(work, err)) {
-        return -1;
-    }
     /* Without the namespace there is no right to look into it, and nothing to delete. */
     if (object_delete_own(rc, work, &ref, err)) {
         return err_has_reason(err, "Forbidden") ? 0 : -1;

@@ -315,5 +315,5 @@ int owner_credential_finalize(struct reconcile *rc, void *subject, struct err *e
 {
     struct tenant_work *work = subject;
 
-    return deletion_check(work, err) || owner_credential_remove(rc, work, err) ? -1 : 0;
+    return owner_credential_remove(rc, work, err);
 }

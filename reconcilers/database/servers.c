@@ -551,6 +551,38 @@ int servers_try_login(struct servers *servers, struct reconcile *rc, const char 
     return result;
 }
 
+int servers_target(struct servers *servers, struct reconcile *rc, const char *server,
+                   const char *database, struct server_credentials *credentials,
+                   struct sql_target *ret, struct err *err)
+{
+    struct server *known = NULL;
+
+    if (server_get(servers, server, &known, err)) {
+        return -1;
+    }
+    int result = get_credentials(known, &rc->call, CREDENTIALS_MAX_AGE_MS, credentials, err);
+    if (result == 0) {
+        const struct database_server *spec = known->spec;
+        const char **hosts = ARENA_ARRAY(rc->arena, const char *, spec->host_count);
+        for (size_t i = 0; i < spec->host_count; i++) {
+            hosts[i] = arena_strdup(rc->arena, spec->hosts[i]);
+        }
+        *ret = (struct sql_target){
+            .hosts = hosts,
+            .host_count = spec->host_count,
+            .port = (int)spec->port,
+            .database = database,
+            .user = credentials->user,
+            .password = &credentials->password,
+            .sslmode = arena_strdup(rc->arena, spec->sslmode),
+            .ca_pem = *credentials->ca_pem ? credentials->ca_pem : NULL,
+            .target_session_attrs = arena_strdup(rc->arena, spec->target_session_attrs),
+        };
+    }
+    server_unref(known);
+    return result;
+}
+
 static const char *join_hosts(struct arena *arena, const struct database_server *spec)
 {
     const char *joined = "";

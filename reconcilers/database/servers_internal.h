@@ -29,6 +29,12 @@ typedef int (*server_credentials_fn)(void *context, const struct call *call,
 /* Before the first use; for programs without a cluster. */
 void servers_set_credentials(struct servers *servers, server_credentials_fn fetch, void *context);
 
+/* How another program connects as the controller. *ret lives as long as rc->arena and *credentials,
+ * which the caller releases. Errors: RETRY/ServerNotFound, RETRY/ServerCredentialsMissing. */
+MUST_CHECK int servers_target(struct servers *servers, struct reconcile *rc, const char *server,
+                              const char *database, struct server_credentials *credentials,
+                              struct sql_target *ret, struct err *err);
+
 /* Let go of what is kept of a server whose object is gone. */
 void servers_forget(struct servers *servers, const char *server);
 

@@ -7,11 +7,6 @@
 #include "controller/base/err.h"
 #include "controller/runtime/reconcile.h"
 
-/* TERMINAL/SnapshotNoStore when the policy wants a snapshot, which nothing can take yet: asked
- * before anything of the tenant is touched, by every step that undoes something. */
-struct tenant_work;
-MUST_CHECK int deletion_check(const struct tenant_work *work, struct err *err);
-
 /* Database: roles owner, rw, ro, app; the database, owned by owner, closed to PUBLIC before anyone
  * can connect, commented with tenant id and UID; our application roles' CONNECT. Healed on drift.
  * Errors: TERMINAL/NameConflict, WAIT/DatabaseBusy, RETRY/DatabaseUnreachable, ... */

@@ -414,6 +414,22 @@ int sql_script(struct sql_conn *conn, const struct call *call, struct sql *query
 
 /* ---- transactions ---- */
 
+int sql_be_patient(struct sql_conn *conn, const struct call *call, int64_t timeout_ms,
+                   struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    sql_init(&query);
+    SQL(&query, "SELECT set_config('statement_timeout', ");
+    sql_param_int(&query, timeout_ms);
+    SQL(&query, "::text, false), set_config('idle_in_transaction_session_timeout', '0', false)");
+    if (sql_query(conn, call, &query, NULL, err)) {
+        return -1;
+    }
+    conn->limit_ms = timeout_ms + SQL_HUNG_MARGIN_MS;
+    return 0;
+}
+
 int sql_begin(struct sql_conn *conn, const struct call *call, struct err *err)
 {
     AUTO(sql) struct sql query = {0};

@@ -147,6 +147,11 @@ MUST_CHECK int sql_exec(struct sql_conn *conn, const struct call *call, struct s
 MUST_CHECK int sql_script(struct sql_conn *conn, const struct call *call, struct sql *query,
                           struct err *err);
 
+/* For work whose length nobody knows, such as counting the rows of a database: from now on a
+ * statement may take timeout_ms, and the session may wait in a transaction for ever. */
+MUST_CHECK int sql_be_patient(struct sql_conn *conn, const struct call *call, int64_t timeout_ms,
+                              struct err *err);
+
 MUST_CHECK int sql_begin(struct sql_conn *conn, const struct call *call, struct err *err);
 MUST_CHECK int sql_commit(struct sql_conn *conn, const struct call *call, struct err *err);
 void sql_rollback(

@@ -279,8 +279,7 @@ static int connect_settings(struct settings *settings, const struct call *call, 
 
 /* ---- our settings ---- */
 
-/* The system's certificate authorities, for libpq before 16, which does not know where they are. */
-static const char *system_authorities(void)
+const char *sql_system_authorities(void)
 {
     static const char *const files[] = {"/etc/ssl/certs/ca-certificates.crt",
                                         "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
@@ -307,7 +306,7 @@ static void put_common_defaults(struct settings *settings)
     put_default(settings, "tcp_user_timeout", "30000");
     put(settings, "client_encoding", "UTF8");
     if (str_starts_with(str_from(get(settings, "sslmode")), STR("verify"))) {
-        put_default(settings, "sslrootcert", system_authorities());
+        put_default(settings, "sslrootcert", sql_system_authorities());
     }
 }
 

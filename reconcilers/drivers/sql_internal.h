@@ -57,6 +57,12 @@ int sql_err_lost(struct err *err);
  * whose own time was nearly over must not make others believe that the server is away. */
 int sql_err_late(int64_t since_ms, const char *message, struct err *err);
 
+/* ---- connecting (sql_connect.c) ---- */
+
+/* The file with the system's certificate authorities, for libpq before 16, which does not know
+ * where it is ("system" from then on); NULL if there is none. */
+const char *sql_system_authorities(void);
+
 /* ---- names to addresses (sql_resolve.c) ---- */
 
 enum { SQL_ADDRESSES_MAX = 16, SQL_ADDRESS_BYTES = 64 };

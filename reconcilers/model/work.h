@@ -14,10 +14,11 @@
 #include "controller/runtime/reconcile.h"
 #include "reconcilers/model/tenant.h"
 
-struct registry; /* reconcilers/registry/registry.h */
-struct servers;  /* reconcilers/database/servers.h */
-struct children; /* reconcilers/objects/children.h */
-struct crew;     /* controller/runtime/crew.h */
+struct registry;       /* reconcilers/registry/registry.h */
+struct servers;        /* reconcilers/database/servers.h */
+struct children;       /* reconcilers/objects/children.h */
+struct crew;           /* controller/runtime/crew.h */
+struct snapshot_store; /* reconcilers/database/snapshot.h */
 
 /* Process lifetime; thread-safe parts only. */
 struct services {
@@ -35,6 +36,8 @@ struct services {
     const char *domain;             /* "tenants.localhost" */
     const char *ingress_namespaces; /* from which sandboxes may be reached, beside the gateway */
     int64_t drift_period_ms;
+    const struct snapshot_store *snapshots; /* NULL: no store can take any */
+    const char *postgres_tools;             /* folder of pg_dump and pg_restore; "" = PATH */
     bool adopt_orphans;
 };
 
@@ -46,6 +49,9 @@ struct tenant_work {
     /* finalizing only */
     enum deletion_policy deletion_policy; /* as it applies: Retain when the CRD is going */
     const char *retain_reason;            /* "" or "CRDTerminating" */
+
+    /* Snapshot, finalizing only: under policy Snapshot, what is to be removed stands in a store. */
+    bool snapshot_taken;
 
     /* Registered */
     char tenant_id[UUID_TEXT_BYTES];

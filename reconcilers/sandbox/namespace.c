@@ -196,8 +196,5 @@ int namespace_finalize(struct reconcile *rc, void *subject, struct err *err)
     const struct kube_ref ref = {.resource = &KUBE_NAMESPACES,
                                  .name = name_namespace(rc->arena, work->tenant->subdomain)};
 
-    if (deletion_check(work, err)) {
-        return -1;
-    }
     return object_delete_own(rc, work, &ref, err);
 }

@@ -74,7 +74,9 @@ static struct outcome report_failure(struct reconcile *rc, struct tenant_work *w
     if (tenant_status_write(rc, work->services, work->tenant, next, &ignored)) {
         log_debug(rc->call.log, "status of a tenant being deleted not written", KV_ERR(&ignored));
     }
-    work_event(work, EVENT_WARNING, failure->reason, "Delete", "%s", failure->message);
+    if (!err_has_reason(failure, "Progressing")) {
+        work_event(work, EVENT_WARNING, failure->reason, "Delete", "%s", failure->message);
+    }
     return outcome;
 }
 

@@ -1,5 +1,6 @@
 /* The table of steps: what a tenant is made of, and what needs what. A new concern is a row here.
  */
+#include "reconcilers/database/snapshot.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/registry/steps.h"
@@ -80,6 +81,12 @@ const struct step tenant_steps[] = {
         .condition = CONDITION_OWNER,
         .needs = {"Schema", "OwnerCredential"},
         .ensure = owner_ensure,
+    },
+    /* Needs everything that is undone, so that it is the first when a tenant is deleted. */
+    {
+        .name = "Snapshot",
+        .needs = {"DatabaseLogin", "Owner", "Quotas"},
+        .finalize = snapshot_finalize,
     },
 };
 const size_t tenant_step_count = ARRAY_COUNT(tenant_steps);

@@ -234,22 +234,6 @@ static void days_of_grace_keep_what_is_to_be_deleted(void **state)
               6);
 }
 
-static void a_snapshot_without_a_store_touches_nothing(void **state)
-{
-    AUTO(run) struct run run;
-    AUTO(run) struct run end;
-    const struct tenant tenant = fixture_tenant("snapped", "uid-snapped");
-    struct err err = {0};
-
-    make(&run, *state, &tenant);
-    CHECK_FAILS(run_delete(&end, *state, &tenant, DELETION_SNAPSHOT), &end.err, ERR_TERMINAL,
-                "SnapshotNoStore");
-    AUTO(sql_conn)
-    struct sql_conn *conn =
-        fixture_connect_as(*state, "tenant_snapped", "tenant_snapped.a", PASSWORD, &err);
-    CHECK_NOT_NULL(conn);
-}
-
 /* ---- deleting ---- */
 
 /* A client whose pool never gives up. */
@@ -509,7 +493,6 @@ int main(void)
         cmocka_unit_test(a_crash_after_any_action_heals),
         cmocka_unit_test(retain_locks_lists_and_can_be_adopted),
         cmocka_unit_test(days_of_grace_keep_what_is_to_be_deleted),
-        cmocka_unit_test(a_snapshot_without_a_store_touches_nothing),
         cmocka_unit_test(a_pool_that_reconnects_does_not_keep_a_database),
         cmocka_unit_test(a_superusers_session_is_named_and_waited_for),
         cmocka_unit_test(what_roles_own_in_another_database_is_handed_over),

@@ -1,6 +1,6 @@
 foreach(module sql_build sql_error)
   tenantry_test(test_drivers_${module} unit drivers/test_${module}.c tenantry_drivers PkgConfig::PQ)
 endforeach()
-foreach(module sigv4 xml)
+foreach(module copy_scan process sigv4 xml)
   tenantry_test(test_drivers_${module} unit drivers/test_${module}.c tenantry_drivers)
 endforeach()

@@ -1,0 +1,69 @@
+/* What the files about snapshots share with each other and with tests. */
+#ifndef TENANTRY_DATABASE_SNAPSHOT_INTERNAL_H
+#define TENANTRY_DATABASE_SNAPSHOT_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/arena.h"
+#include "controller/base/attributes.h"
+#include "controller/base/buf.h"
+#include "controller/base/call.h"
+#include "controller/base/err.h"
+#include "reconcilers/database/database_internal.h"
+#include "reconcilers/drivers/pg_tools.h"
+#include "reconcilers/drivers/sql.h"
+#include "reconcilers/registry/snapshot_record.h"
+
+struct snapshot_table {
+    struct table_name name;
+    const char *owner;
+    bool ours;       /* the controller acts as its owner, whom no policy binds unless forced */
+    bool forced;     /* FORCE ROW LEVEL SECURITY */
+    bool holds_rows; /* by itself; a partitioned table does not */
+    int64_t rows;    /* once counted */
+};
+
+struct snapshot_tables {
+    struct snapshot_table *items; /* by schema and name; in the arena */
+    size_t count;
+};
+
+/* ---- statements (snapshot_sql.c): conn is to the tenant's own database ---- */
+
+/* Begin a transaction that sees one moment, and let others see the same: *ret_snapshot, in the
+ * arena, for as long as it stays open. */
+MUST_CHECK int snapshot_export(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                               const char **ret_snapshot, struct err *err);
+/* Every table but the system's and extensions'. */
+MUST_CHECK int snapshot_list(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                             struct snapshot_tables *ret, struct err *err);
+/* Count the rows of each with row_security off: a row that a policy would hide is an error, so what
+ * is counted is everything. */
+MUST_CHECK int snapshot_count(struct sql_conn *conn, const struct call *call,
+                              struct snapshot_tables *tables, struct err *err);
+/* FORCE, or NO FORCE, of those tables that are still there, each by itself. */
+MUST_CHECK int snapshot_force(struct sql_conn *conn, const struct call *call,
+                              const struct table_name *names, size_t count, bool force,
+                              struct err *err);
+
+/* ---- comparing (snapshot_plan.c), pure ---- */
+
+/* Tables that nobody but another role may read or alter: TERMINAL/SnapshotIncomplete names them. */
+MUST_CHECK int snapshot_check_owners(const struct snapshot_tables *tables, struct err *err);
+/* Those that were forced, and those of an earlier try. In the arena. */
+void snapshot_unforced(struct arena *arena, const struct snapshot_tables *tables,
+                       const struct snapshot_record *earlier, const struct table_name **ret,
+                       size_t *ret_count);
+/* RETRY/SnapshotIncomplete with the first table that differs. */
+MUST_CHECK int snapshot_compare_live(const struct snapshot_tables *tables,
+                                     const struct snapshot_tables *live, struct err *err);
+/* rows_in: the rows of a table in the dump, -1 for none. */
+MUST_CHECK int snapshot_compare_dump(const struct snapshot_tables *tables,
+                                     int64_t (*rows_in)(const void *dump, const char *schema,
+                                                        const char *table),
+                                     const void *dump, struct err *err);
+void snapshot_render_counts(const struct snapshot_tables *tables, struct buf *out);
+
+#endif

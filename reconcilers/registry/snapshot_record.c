@@ -1,0 +1,120 @@
+#include "reconcilers/registry/snapshot_record.h"
+
+#include "controller/base/jsonw.h"
+
+enum { NAMES_MAX_BYTES = 1 << 20 };
+
+static void take_record(struct arena *arena, const struct sql_rows *rows,
+                        struct snapshot_record *ret)
+{
+    size_t count = (size_t)sql_row_count(rows);
+    struct table_name *names = ARENA_ARRAY(arena, struct table_name, count);
+    size_t used = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!sql_is_null(rows, (int)i, 1)) {
+            names[used++] = (struct table_name){
+                .schema = arena_strdup(arena, sql_text(rows, (int)i, 1)),
+                .table = arena_strdup(arena, sql_text(rows, (int)i, 2)),
+            };
+        }
+    }
+    *ret = (struct snapshot_record){
+        .taken = count > 0 && sql_bool(rows, 0, 0),
+        .unforced = names,
+        .unforced_count = used,
+    };
+}
+
+int snapshot_record_get(struct registry *registry, struct reconcile *rc, const char *tenant_id,
+                        const char *tenant_uid, struct snapshot_record *ret, struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    sql_init(&query);
+    SQL(&query, "SELECT s.taken_at IS NOT NULL, u.value->>0, u.value->>1 "
+                "FROM public.tenant_snapshots s "
+                "LEFT JOIN LATERAL jsonb_array_elements(s.unforced) u ON true "
+                "WHERE s.tenant_id = ");
+    sql_param(&query, tenant_id);
+    SQL(&query, " AND s.tenant_uid = ");
+    sql_param(&query, tenant_uid);
+    if (sql_query(loan.conn, &rc->call, &query, &rows, err)) {
+        return registry_loan_report(&loan, err);
+    }
+    take_record(rc->arena, rows, ret);
+    return 0;
+}
+
+static void render_names(struct buf *text, const struct table_name *names, size_t count)
+{
+    struct jsonw writer;
+
+    jsonw_init(&writer, text);
+    jsonw_array(&writer, NULL);
+    for (size_t i = 0; i < count; i++) {
+        jsonw_array(&writer, NULL);
+        jsonw_text(&writer, NULL, names[i].schema);
+        jsonw_text(&writer, NULL, names[i].table);
+        jsonw_end_array(&writer);
+    }
+    jsonw_end_array(&writer);
+}
+
+int snapshot_record_begin(struct registry *registry, struct reconcile *rc, const char *tenant_id,
+                          const char *tenant_uid, const struct table_name *unforced, size_t count,
+                          struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+    AUTO(buf) struct buf names = BUF(NAMES_MAX_BYTES);
+    AUTO(sql) struct sql query = {0};
+
+    render_names(&names, unforced, count);
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    sql_init(&query);
+    SQL(&query, "INSERT INTO public.tenant_snapshots (tenant_id, tenant_uid, unforced) VALUES (");
+    sql_param(&query, tenant_id);
+    SQL(&query, ", ");
+    sql_param(&query, tenant_uid);
+    SQL(&query, ", ");
+    sql_param(&query, buf_text(&names));
+    SQL(&query, "::jsonb) ON CONFLICT (tenant_id, tenant_uid) DO UPDATE "
+                "SET unforced = excluded.unforced, began_at = now(), taken_at = NULL");
+    return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
+}
+
+int snapshot_record_end(struct registry *registry, struct reconcile *rc, const char *tenant_id,
+                        const char *tenant_uid, const struct snapshot_receipt *receipt,
+                        struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+    AUTO(sql) struct sql query = {0};
+
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    sql_init(&query);
+    SQL(&query,
+        "UPDATE public.tenant_snapshots SET unforced = '[]', taken_at = now(), location = ");
+    sql_param(&query, receipt->location);
+    SQL(&query, ", object = ");
+    sql_param(&query, receipt->object);
+    SQL(&query, ", sha256 = ");
+    sql_param(&query, receipt->sha256);
+    SQL(&query, ", size_bytes = ");
+    sql_param_int(&query, receipt->size_bytes);
+    SQL(&query, ", row_counts = ");
+    sql_param(&query, receipt->row_counts);
+    SQL(&query, "::jsonb WHERE tenant_id = ");
+    sql_param(&query, tenant_id);
+    SQL(&query, " AND tenant_uid = ");
+    sql_param(&query, tenant_uid);
+    return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
+}

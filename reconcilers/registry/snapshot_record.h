@@ -1,0 +1,50 @@
+/* The registry's account of a snapshot: what was begun, and what stands in a store for a database
+ * that is to be removed (tenant_snapshots). One a deletion, which is that of one Tenant object. */
+#ifndef TENANTRY_REGISTRY_SNAPSHOT_RECORD_H
+#define TENANTRY_REGISTRY_SNAPSHOT_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "controller/base/attributes.h"
+#include "controller/base/err.h"
+#include "controller/runtime/reconcile.h"
+#include "reconcilers/registry/registry.h"
+
+struct table_name {
+    const char *schema;
+    const char *table;
+};
+
+struct snapshot_record {
+    bool taken;
+    /* Tables whose row-level security a snapshot that was cut short left unforced; in rc->arena. */
+    const struct table_name *unforced;
+    size_t unforced_count;
+};
+/* All empty when none was begun. */
+MUST_CHECK int snapshot_record_get(struct registry *registry, struct reconcile *rc,
+                                   const char *tenant_id, const char *tenant_uid,
+                                   struct snapshot_record *ret, struct err *err);
+
+/* One is being made, and these tables will not be forced meanwhile; an earlier one counts no more.
+ */
+MUST_CHECK int snapshot_record_begin(struct registry *registry, struct reconcile *rc,
+                                     const char *tenant_id, const char *tenant_uid,
+                                     const struct table_name *unforced, size_t count,
+                                     struct err *err);
+
+struct snapshot_receipt {
+    const char *location; /* which store */
+    const char *object;
+    const char *sha256; /* lower-case hex */
+    int64_t size_bytes;
+    const char *row_counts; /* a JSON object: "schema.table" to a number */
+};
+/* It stands, and every table is forced again that was. */
+MUST_CHECK int snapshot_record_end(struct registry *registry, struct reconcile *rc,
+                                   const char *tenant_id, const char *tenant_uid,
+                                   const struct snapshot_receipt *receipt, struct err *err);
+
+#endif
