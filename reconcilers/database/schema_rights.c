@@ -112,6 +112,12 @@ static void append_table_rights(struct sql *script, const struct scope *scope, c
 
 static void append_default_rights(struct sql *script, const struct scope *scope, const char *schema)
 {
+    SQL(script, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;\n");
+    /* DROP OWNED of a role takes it out of default privileges without asking for more than to be
+     * its member, as every tenant is of a shared rw. There tables get their rights one by one. */
+    if (scope->mode->rows_are_keyed) {
+        return;
+    }
     SQL(script, "ALTER DEFAULT PRIVILEGES IN SCHEMA ");
     sql_ident(script, schema);
     SQL(script, " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO ");
@@ -124,8 +130,7 @@ static void append_default_rights(struct sql *script, const struct scope *scope,
     sql_ident(script, schema);
     SQL(script, " GRANT USAGE, SELECT ON SEQUENCES TO ");
     sql_ident(script, scope->roles[ROLE_RW]);
-    SQL(script, ", tenantry_app;\nALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM "
-                "PUBLIC;\n");
+    SQL(script, ", tenantry_app;\n");
 }
 
 static void append_keys(struct sql *script, const struct scope *scope, const char *schema)

@@ -31,3 +31,11 @@ foreach(test tenant_objects login_rotation server_reconcile)
   set_tests_properties(test_${test} PROPERTIES
     RESOURCE_LOCK postgres_tenants FIXTURES_REQUIRED "postgres_tenants;controlplane;installation")
 endforeach()
+
+# Tenant against tenant: every attack in every isolation mode.
+set(attack_folder ${PROJECT_SOURCE_DIR}/tests/attack)
+tenantry_integration_test(test_attack ${attack_folder}/test_attack.c postgres_tenants tenantry_database PkgConfig::PQ)
+target_sources(test_attack PRIVATE
+  ${attack_folder}/attacks_identity.c ${attack_folder}/attacks_rows.c ${attack_folder}/attacks_server.c
+  ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
+set_tests_properties(test_attack PROPERTIES RESOURCE_LOCK postgres_tenants)
