@@ -202,12 +202,39 @@ static void table_of_steps_is_sound_and_undoable(void **state)
     struct err err = {0};
     CHECK_OK(tenant_steps_check(&err), &err);
     for (size_t i = 0; i < tenant_step_count; i++) {
-        bool known = false;
-        for (size_t j = 0; j < tenant_condition_count; j++) {
-            known |= strcmp(tenant_conditions[j].type, tenant_steps[i].condition) == 0;
+        bool known = !tenant_steps[i].ensure;
+        for (size_t j = 0; !known && j < tenant_condition_count; j++) {
+            known = strcmp(tenant_conditions[j].type, tenant_steps[i].condition) == 0;
         }
         CHECK(known);
-        CHECK(tenant_steps[i].ensure != NULL);
+        CHECK(tenant_steps[i].ensure != NULL || tenant_steps[i].finalize != NULL);
+    }
+}
+
+/* Whether steps[from] is undone before steps[to]: it needs it, by way of whichever others. */
+static bool comes_before(size_t from, size_t to)
+{
+    for (size_t n = 0; n < STEP_NEEDS_MAX && tenant_steps[from].needs[n]; n++) {
+        for (size_t i = 0; i < from; i++) {
+            if (strcmp(tenant_steps[i].name, tenant_steps[from].needs[n]) == 0 &&
+                (i == to || comes_before(i, to))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* A step that is added must not undo anything of a tenant whose snapshot could not be taken. */
+static void nothing_is_undone_before_the_snapshot(void **state)
+{
+    (void)state;
+    size_t last = tenant_step_count - 1;
+    CHECK_TEXT(tenant_steps[last].name, "Snapshot");
+    for (size_t i = 0; i < last; i++) {
+        if (tenant_steps[i].finalize && !comes_before(last, i)) {
+            fail_msg("Snapshot has to need %s", tenant_steps[i].name);
+        }
     }
 }
 
@@ -223,6 +250,7 @@ int main(void)
         cmocka_unit_test(mere_use_is_no_reason_to_write),
         cmocka_unit_test(inputs_hash_tells_every_input_apart),
         cmocka_unit_test(table_of_steps_is_sound_and_undoable),
+        cmocka_unit_test(nothing_is_undone_before_the_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
