@@ -35,4 +35,8 @@ MUST_CHECK int owner_credential_finalize(struct reconcile *rc, void *subject, st
  * password. */
 MUST_CHECK int owner_ensure(struct reconcile *rc, void *subject, struct err *err);
 
+/* Members: the spec's members as users (no password yet) and in tenant_users, as far as the users
+ * quota has room; who is named no longer is disabled. work->members_excess says who did not fit. */
+MUST_CHECK int members_ensure(struct reconcile *rc, void *subject, struct err *err);
+
 #endif

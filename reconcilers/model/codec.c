@@ -148,6 +148,7 @@ static const struct field tenant_fields[] = {
     KEPT_TEXT(struct tenant, adopt),
     KEPT_TEXT(struct tenant, reconcile_requested_at),
     KEPT_TEXT(struct tenant, rotate_requested_at),
+    KEPT_TEXT(struct tenant, erase_members),
     KEPT_BOOL(struct tenant, lists_sandboxes),
     OBJECT("spec", tenant_spec_fields),
     OBJECT_AT("status", struct tenant, status, tenant_status_fields),
@@ -356,6 +357,7 @@ int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, stru
     ret->force_finalize = text_equal(annotation(&meta, NAME_ANNOTATION_FORCE), "true");
     ret->adopt = annotation(&meta, NAME_ANNOTATION_ADOPT);
     ret->reconcile_requested_at = request(&meta, arena, NAME_ANNOTATION_RECONCILE);
+    ret->erase_members = annotation(&meta, NAME_ANNOTATION_ERASE);
     ret->rotate_requested_at = request(&meta, arena, NAME_ANNOTATION_ROTATE);
     ret->lists_sandboxes = ret->sandboxes != NULL; /* a list of none is a list */
     if (text_is_empty(ret->subdomain)) {

@@ -22,6 +22,7 @@
 #define NAME_ANNOTATION_ADOPT "tenantry.dev/adopt"
 #define NAME_ANNOTATION_RECONCILE "tenantry.dev/reconcile-requested-at"
 #define NAME_ANNOTATION_ROTATE "tenantry.dev/rotate-requested-at"
+#define NAME_ANNOTATION_ERASE "tenantry.dev/erase-members"
 #define NAME_ANNOTATION_FORCE "tenantry.dev/force-finalize"
 /* Cluster-wide roles of programs that serve all tenants; on every database server. */
 #define NAME_ROLE_APP "tenantry_app"

@@ -131,6 +131,7 @@ struct tenant {
     const char *adopt; /* a tenantID, "" if none */
     const char *reconcile_requested_at;
     const char *rotate_requested_at;
+    const char *erase_members; /* addresses joined by ',' */
     /* spec */
     const char *display_name;
     const char *subdomain; /* effective: spec's or metadata.name */

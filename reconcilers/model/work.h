@@ -89,6 +89,9 @@ struct tenant_work {
     size_t quota_count;
     const char *quota_exceeded; /* NULL, or the message of QuotaExceeded */
 
+    /* Members */
+    const char *members_excess; /* NULL, or who did not fit into the users quota */
+
     _Atomic(int64_t) again_ms; /* any step, by work_again(); 0 = nobody asked */
 };
 

@@ -7,7 +7,7 @@
  * upgrades are free. */
 static const char step_versions[] =
     "Record=3 Billing=1 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
-    "Schema=1 DatabaseLogin=1 Owner=1 Rules=1 Sandboxes=1";
+    "Schema=1 DatabaseLogin=1 Owner=1 Members=1 Rules=1 Sandboxes=1";
 
 static void append_templates(struct cache *templates, const struct tenant *tenant,
                              const struct tier *tier, struct buf *inputs)
@@ -35,6 +35,7 @@ void tenant_inputs_hash(const struct services *services, const struct tenant *te
     (void)buf_append(&inputs, step_versions, sizeof(step_versions));
     (void)buf_append(&inputs, tenant->uid, strlen(tenant->uid) + 1);
     (void)buf_append(&inputs, tenant->adopt, strlen(tenant->adopt) + 1);
+    (void)buf_append(&inputs, tenant->erase_members, strlen(tenant->erase_members) + 1);
     tenant_spec_pack(tenant, &inputs);
     (void)buf_append_char(&inputs, tier ? 'T' : '-');
     if (tier) {

@@ -143,27 +143,37 @@ static void take_billing(const struct tenant_work *work, struct tenant_status *s
     }
 }
 
-/* An error of the run comes first; a tenant that is whole but elsewhere than its spec says is
- * MovePending. */
-static void decide(const struct tenant *tenant, const struct tenant_status *status,
+/* An error of the run comes first; then what the spec asks for and cannot have: to be elsewhere
+ * without a move, or more than the limits allow. */
+static void decide(const struct tenant_work *work, const struct tenant_status *status,
                    const struct err *failure, struct err *ret)
 {
     *ret = *failure;
-    if (failure->cls == ERR_OK && is_move_pending(tenant, &status->place)) {
+    if (failure->cls != ERR_OK) {
+        return;
+    }
+    if (is_move_pending(work->tenant, &status->place)) {
         (void)err_set(ret, ERR_TERMINAL, "MovePending",
                       "the tenant is on server \"%s\" with isolation %s; a TenantMove brings it to "
                       "where the spec wants it",
                       status->place.server, isolation_text(status->place.isolation));
+    } else if (work->members_excess) {
+        (void)err_set(ret, ERR_TERMINAL, "LimitsExceeded", "%s", work->members_excess);
     }
 }
 
-/* What is used above its limit, and what the spec asks for above it. */
+/* What is used above its limit, and what the spec asks for above it; NULL when nothing is. */
 static const char *excess_of(struct arena *arena, const struct tenant_work *work)
 {
-    if (!work->quota_exceeded || !work->sandbox_excess) {
-        return work->quota_exceeded ? work->quota_exceeded : work->sandbox_excess;
+    const char *const parts[] = {work->members_excess, work->sandbox_excess, work->quota_exceeded};
+    const char *all = NULL;
+
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        if (parts[i]) {
+            all = all ? arena_printf(arena, "%s; %s", all, parts[i]) : parts[i];
+        }
     }
-    return arena_printf(arena, "%s; %s", work->quota_exceeded, work->sandbox_excess);
+    return all;
 }
 
 void tenant_status_next(struct arena *arena, const struct tenant_work *work,
@@ -178,7 +188,7 @@ void tenant_status_next(struct arena *arena, const struct tenant_work *work,
     take_facts(work, ret);
     take_quotas(arena, work, ret);
     take_billing(work, ret);
-    decide(tenant, ret, failure, decided);
+    decide(work, ret, failure, decided);
     put_summary(&draft, decided);
     put_step_conditions(&draft, results);
     put_lifecycle(&draft, tenant);

@@ -82,10 +82,16 @@ const struct step tenant_steps[] = {
         .needs = {"Schema", "OwnerCredential"},
         .ensure = owner_ensure,
     },
+    {
+        .name = "Members",
+        .condition = CONDITION_OWNER,
+        .needs = {"Owner"},
+        .ensure = members_ensure,
+    },
     /* Needs everything that is undone, so that it is the first when a tenant is deleted. */
     {
         .name = "Snapshot",
-        .needs = {"DatabaseLogin", "Owner", "Quotas"},
+        .needs = {"DatabaseLogin", "Members", "Quotas"},
         .finalize = snapshot_finalize,
     },
 };

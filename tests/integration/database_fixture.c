@@ -241,6 +241,7 @@ struct tenant fixture_tenant(const char *name, const char *uid)
         .subdomain = name,
         .tier = "small",
         .adopt = "",
+        .erase_members = "",
         .rotate_requested_at = "",
         .server = "",
         .owner = {.email = "admin@acme.com", .name = "Acme Admin", .role = MEMBER_OWNER},

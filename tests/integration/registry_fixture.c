@@ -170,6 +170,7 @@ struct tenant fixture_tenant(const char *name, const char *uid)
         .subdomain = name,
         .tier = "premium",
         .adopt = "",
+        .erase_members = "",
         .server = "",
         .owner = {.email = "admin@acme.com", .name = "Acme Admin", .role = MEMBER_OWNER},
     };

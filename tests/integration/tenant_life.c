@@ -70,7 +70,7 @@ int life_run(struct life *life, bool complete, bool drift_check)
     return record_ensure(rc, work, err) || database_ensure(rc, work, err) ||
                    owner_credential_ensure(rc, work, err) || namespace_ensure(rc, work, err) ||
                    schema_ensure(rc, work, err) || database_login_ensure(rc, work, err) ||
-                   owner_ensure(rc, work, err)
+                   owner_ensure(rc, work, err) || members_ensure(rc, work, err)
                ? -1
                : 0;
 }
@@ -158,7 +158,9 @@ void life_check_login(const struct life *life)
     if (!conn) {
         fail_msg("the Secret does not open the database: %s", err.message);
     }
-    CHECK_INT(postgres_int(conn, "SELECT count(*) FROM public.users WHERE role = 'owner'"), 1);
+    CHECK_INT(postgres_int(conn, "SELECT count(*) FROM %s.users WHERE role = 'owner'",
+                           life_entry(&secret, "schema")),
+              1);
 }
 
 struct sql_conn *life_database(const struct life *life)

@@ -114,9 +114,9 @@ func isGone(w *world, t *tenant) (bool, string, error) {
 }
 
 const (
-	specAtFirst = `{"displayName":"Crash {T}","tier":"premium","deletionPolicy":%q,"owner":{"email":"admin@{T}.example.com","name":"First Name"}}`
+	specAtFirst = `{"displayName":"Crash {T}","tier":"premium","deletionPolicy":%q,"owner":{"email":"admin@{T}.example.com","name":"First Name"},"members":[{"email":"dev@{T}.example.com","name":"Dev"}]}`
 	specChanged = `{"displayName":"Crash {T}","tier":"enterprise","deletionPolicy":%q,"quotas":{"storage_mb":12345},` +
-		`"owner":{"email":"admin@{T}.example.com","name":"Second Name"}}`
+		`"owner":{"email":"admin@{T}.example.com","name":"Second Name"},"members":[{"email":"ops@{T}.example.com","role":"admin"}]}`
 )
 
 // A course is the life of a tenant, stage after stage.

@@ -183,6 +183,7 @@ static void inputs_hash_tells_every_input_apart(void **state)
     const struct database_server server = {.name = "p", .port = 5432};
     const struct services services = {0};
     fixture->tenant.adopt = "";
+    fixture->tenant.erase_members = "";
     tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, a);
     tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, b);
     CHECK_TEXT(a, b);
