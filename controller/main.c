@@ -9,6 +9,7 @@
 #include "controller/runtime/crew.h"
 #include "controller/runtime/manager.h"
 #include "reconcilers/database/servers.h"
+#include "reconcilers/database/watchdog.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
@@ -34,7 +35,7 @@ struct program {
     struct servers *servers;
     struct tenant_environment environment;
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
-        *template_controller, *billing_controller;
+        *watchdog_controller, *template_controller, *billing_controller;
     struct billing_duty billing;
     struct tenant_wake wake;
 };
@@ -148,6 +149,8 @@ static void make_controllers(struct program *program)
         make_controller(program, "tenanttier", 1, tier_reconcile, environment);
     program->server_controller = make_controller(program, "databaseserver", 2,
                                                  database_server_reconcile, &environment->services);
+    program->watchdog_controller =
+        make_controller(program, "watchdog", 2, watchdog_patrol, &environment->services);
     program->template_controller = make_controller(
         program, "sandboxtemplate", 1, sandbox_template_reconcile, &environment->services);
     program->billing = (struct billing_duty){
@@ -162,6 +165,7 @@ static void make_controllers(struct program *program)
         .tenants = controller_queue(program->tenant_controller),
         .tiers = controller_queue(program->tier_controller),
         .database_servers = controller_queue(program->server_controller),
+        .watchdogs = controller_queue(program->watchdog_controller),
         .sandbox_templates = controller_queue(program->template_controller),
         .services = &environment->services,
     };
@@ -208,6 +212,7 @@ static void free_program(struct program *program)
 {
     controller_free(program->billing_controller);
     controller_free(program->template_controller);
+    controller_free(program->watchdog_controller);
     controller_free(program->server_controller);
     controller_free(program->tier_controller);
     controller_free(program->purge_controller);

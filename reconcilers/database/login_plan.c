@@ -35,7 +35,11 @@ const char *login_mark(struct arena *arena, const struct scope *scope,
         (long long)wanted->statement_timeout_ms, (long long)wanted->idle_in_transaction_timeout_ms);
 
     hash128_text(hash_128(str_from(text)), digest);
-    return arena_printf(arena, "%s %s%.16s", scope->mark, DEFAULTS_WORD, digest);
+    /* The times stand there in clear too, for the watchdog: the role may change its settings, but
+     * not its comment. */
+    return arena_printf(arena, "%s %s%.16s times %lld/%lld", scope->mark, DEFAULTS_WORD, digest,
+                        (long long)wanted->statement_timeout_ms,
+                        (long long)wanted->idle_in_transaction_timeout_ms);
 }
 
 /* Those of our settings that the role has at all, whatever their value. */

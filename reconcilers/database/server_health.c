@@ -25,7 +25,8 @@ static int observe_role(struct sql_conn *conn, const struct call *call, struct a
     SQL(&query, "SELECT current_setting('server_version'), current_setting('max_connections'), "
                 "pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
                 "rolname, rolcreatedb, rolcreaterole, pg_has_role('pg_signal_backend', 'USAGE'), "
-                "rolsuper, rolbypassrls, rolinherit FROM pg_roles WHERE rolname = current_user");
+                "rolsuper, rolbypassrls, rolinherit, pg_has_role('pg_read_all_stats', 'USAGE') "
+                "FROM pg_roles WHERE rolname = current_user");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
@@ -41,6 +42,7 @@ static int observe_role(struct sql_conn *conn, const struct call *call, struct a
         .superuser = sql_bool(rows, 0, 7),
         .bypasses_rls = sql_bool(rows, 0, 8),
         .inherits = sql_bool(rows, 0, 9),
+        .sees_sessions = sql_bool(rows, 0, 10),
     };
     return 0;
 }
@@ -158,6 +160,11 @@ void server_describe_open(const struct server_health *health, struct buf *out)
         (void)buf_append_text(out, " ALTER ROLE ");
         append_ident(out, health->role);
         (void)buf_append_text(out, " NOSUPERUSER NOBYPASSRLS;");
+    }
+    if (!health->sees_sessions) {
+        (void)buf_append_text(out, " GRANT pg_read_all_stats TO ");
+        append_ident(out, health->role);
+        (void)buf_append_text(out, "; -- to end sessions that go too far");
     }
     if (health->shared_roles_too_strong) {
         (void)buf_append_text(out, " ALTER ROLE " NAME_ROLE_APP " NOSUPERUSER NOBYPASSRLS;"

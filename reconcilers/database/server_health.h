@@ -24,6 +24,7 @@ struct server_health {
     bool creates_databases;
     bool creates_roles;
     bool ends_sessions; /* member of pg_signal_backend */
+    bool sees_sessions; /* member of pg_read_all_stats: what the watchdog needs */
     bool superuser;
     bool bypasses_rls;
     bool inherits;

@@ -25,6 +25,7 @@ struct tenant_wake {
     struct queue *tenants;
     struct queue *tiers;
     struct queue *database_servers;
+    struct queue *watchdogs; /* of database servers too */
     struct queue *sandbox_templates;
     const struct services *services;
 };

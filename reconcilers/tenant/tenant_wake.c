@@ -170,6 +170,7 @@ static void on_database_server(void *context, enum cache_change change, const st
     const char *key = record_key(after ? after : before);
     if (change != CACHE_REMOVED) {
         queue_add(wake->database_servers, key, initial ? QUEUE_LOW : QUEUE_NORMAL);
+        queue_add(wake->watchdogs, key, QUEUE_LOW);
     }
     if (!initial && server_mattered(before, after)) {
         struct selection selection = {.wake = wake, .server = key};

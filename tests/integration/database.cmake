@@ -39,3 +39,7 @@ target_sources(test_attack PRIVATE
   ${attack_folder}/attacks_identity.c ${attack_folder}/attacks_rows.c ${attack_folder}/attacks_server.c
   ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
 set_tests_properties(test_attack PROPERTIES RESOURCE_LOCK postgres_tenants)
+
+tenantry_integration_test(test_watchdog test_watchdog.c postgres_tenants tenantry_database PkgConfig::PQ)
+target_sources(test_watchdog PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
+set_tests_properties(test_watchdog PROPERTIES RESOURCE_LOCK postgres_tenants)

@@ -62,7 +62,7 @@ static void make_controller(struct fixture *fixture)
                      FIXTURE_CONTROLLER) == 0) {
         postgres_run(conn, "CREATE ROLE %s LOGIN CREATEDB CREATEROLE", FIXTURE_CONTROLLER);
     }
-    postgres_run(conn, "GRANT pg_signal_backend TO %s", FIXTURE_CONTROLLER);
+    postgres_run(conn, "GRANT pg_signal_backend, pg_read_all_stats TO %s", FIXTURE_CONTROLLER);
     secret_generate(&fixture->password, PASSWORD_CHARACTERS);
     CHECK_OK(sql_scram_verifier(conn, &fixture->password, &verifier, &err), &err);
     sql_init(&query);

@@ -144,7 +144,7 @@ func (t *tenant) stateOf(now *seen) state {
 		}
 	}
 	t.list(s, "membership", c.Memberships, func(row map[string]any) bool {
-		return !t.baseline.role[fmt.Sprint(row["role"])] && row["role"] != "pg_signal_backend" || !t.baseline.role[fmt.Sprint(row["member"])]
+		return !t.baseline.role[fmt.Sprint(row["role"])] && !strings.HasPrefix(fmt.Sprint(row["role"]), "pg_") || !t.baseline.role[fmt.Sprint(row["member"])]
 	})
 	t.list(s, "setting", c.Settings, func(row map[string]any) bool {
 		return row["database"] != nil && !t.baseline.databases[fmt.Sprint(row["database"])] || row["role"] != nil && !t.baseline.role[fmt.Sprint(row["role"])]

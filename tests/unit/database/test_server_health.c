@@ -10,6 +10,7 @@ static struct server_health healthy(void)
         .version_number = 150014,
         .role = "tenantry_controller",
         .creates_databases = true,
+        .sees_sessions = true,
         .creates_roles = true,
         .ends_sessions = true,
         .inherits = true,
