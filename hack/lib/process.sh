@@ -7,8 +7,8 @@
 process_program()
 {
     case $1 in
-        controller) echo tenantry-controller ;;
         s3 | iam) echo versitygw ;;
+        controller | gateway) echo "tenantry-$1" ;;
         *) echo "$1" ;;
     esac
 }

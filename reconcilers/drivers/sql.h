@@ -161,6 +161,19 @@ void sql_rollback(
 MUST_CHECK int sql_lock(struct sql_conn *conn, const struct call *call, int32_t lock_class,
                         const char *text, struct err *err);
 
+/* ---- notifications ---- */
+
+/* From now on the connection hears what is notified on the channel, once what is notified commits.
+ */
+MUST_CHECK int sql_listen(struct sql_conn *conn, const struct call *call, const char *channel,
+                          struct err *err);
+typedef void (*sql_notification_fn)(void *context, const char *channel, const char *payload);
+/* Tell what was heard; when that is nothing, wait for it up to wait_ms. Success too when nothing
+ * came. A server that is gone without a word shows only at the next statement. Errors:
+ * CANCELED/Canceled, RETRY/DatabaseUnreachable. */
+MUST_CHECK int sql_hear(struct sql_conn *conn, const struct call *call, int64_t wait_ms,
+                        sql_notification_fn heard, void *context, struct err *err);
+
 /* A SCRAM-SHA-256 verifier of password made on our side, so that no password is ever sent. */
 MUST_CHECK int sql_scram_verifier(struct sql_conn *conn, const struct secret *password,
                                   struct secret *ret_verifier, struct err *err);
