@@ -32,6 +32,7 @@
 #define MESSAGE_SANDBOXES "Namespace, limits, network policy, access and sandboxes stand."
 #define MESSAGE_NOT_SUSPENDED "The tenant is active."
 #define MESSAGE_SUSPENDED "The tenant is suspended; its data is untouched."
+#define MESSAGE_HELD "The tenant is suspended since a bill of it is overdue; its data is untouched."
 #define MESSAGE_SERVING "Requests to the tenant are served."
 
 struct reason {

@@ -41,10 +41,18 @@ struct services {
     bool adopt_orphans;
 };
 
+/* Whether the registry holds a tenant suspended. */
+enum billing_hold {
+    BILLING_HOLD_UNKNOWN, /* nobody has looked yet */
+    BILLING_HOLD_NONE,
+    BILLING_HOLD_OVERDUE, /* a bill is overdue for longer than the tier lets pass */
+};
+
 struct tenant_work {
     const struct services *services;
-    const struct tenant *tenant;
-    const struct tier *tier; /* NULL while finalizing or suspending without one */
+    const struct tenant *tenant; /* as it applies: Registered suspends it while a bill holds it */
+    enum billing_hold billing_hold; /* Registered */
+    const struct tier *tier;        /* NULL while finalizing or suspending without one */
 
     /* finalizing only */
     enum deletion_policy deletion_policy; /* as it applies: Retain when the CRD is going */

@@ -115,7 +115,8 @@ static int wake_held(struct sql_conn *conn, struct reconcile *rc, struct queue *
         return -1;
     }
     for (int i = 0; tenants && i < sql_row_count(rows); i++) {
-        queue_add(tenants, sql_text(rows, i, 0), QUEUE_NORMAL);
+        /* By a timer, as drift is checked: neither spec nor tier has changed. */
+        queue_add_after(tenants, sql_text(rows, i, 0), 1, QUEUE_NORMAL);
     }
     return 0;
 }

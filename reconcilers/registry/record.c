@@ -243,6 +243,19 @@ static int check_alive(struct reconcile *rc, const struct tenant_work *work, str
                                                 "the tenant is being deleted, or already gone");
 }
 
+/* A bill that stays overdue suspends the tenant beside its spec, which is its owner's: from here on
+ * the run goes on with a Tenant that is suspended. */
+static void take_hold(struct arena *arena, struct tenant_work *work, bool held)
+{
+    work->billing_hold = held ? BILLING_HOLD_OVERDUE : BILLING_HOLD_NONE;
+    if (held) {
+        struct tenant *suspended = ARENA_NEW(arena, struct tenant);
+        *suspended = *work->tenant;
+        suspended->state = TENANT_SUSPENDED;
+        work->tenant = suspended;
+    }
+}
+
 static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_conn *conn,
                   struct err *err)
 {
@@ -260,7 +273,10 @@ static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_con
                       &decision, err)) {
         return -1;
     }
-    record_wanted(rc->arena, tenant, work->tier, &documents, &wanted);
+    bool held = decision.candidate && decision.candidate->held;
+    take_hold(rc->arena, work, held);
+    record_wanted(rc->arena, work->tenant, work->tier, &documents, &wanted);
+    wanted.text[COLUMN_HELD] = held ? "true" : "false";
     if (decision.action == RECORD_CREATE) {
         return create(rc, work, conn, &wanted, err);
     }

@@ -35,6 +35,7 @@ const char *const record_columns[COLUMN_COUNT] = {
     [COLUMN_FEATURES] = "features",
     [COLUMN_GATEWAY] = "gateway",
     [COLUMN_PLAN] = "plan",
+    [COLUMN_HELD] = "billing_held",
     [COLUMN_DATABASE_NAME] = "database_name",
     [COLUMN_SERVER] = "server",
     [COLUMN_ISOLATION] = "isolation",

@@ -29,6 +29,7 @@ enum record_column {
     COLUMN_FEATURES,
     COLUMN_GATEWAY,
     COLUMN_PLAN,
+    COLUMN_HELD,
     COLUMN_DATABASE_NAME,
     COLUMN_SERVER,
     COLUMN_ISOLATION,
@@ -55,6 +56,7 @@ struct record_candidate {
     const char *id;
     bool deleted;
     bool billed;          /* periods and prices say what the row says */
+    bool held;            /* an overdue bill holds the tenant suspended */
     bool tenant_gone;     /* the Tenant of that UID exists no more; false while unsure */
     bool purging;         /* its days of grace are over: it cannot be taken back any more */
     const char *retained; /* what is listed in tenant_retained, in words; "" if nothing */

@@ -7,6 +7,7 @@ enum {
     RESULT_ID,
     RESULT_DELETED,
     RESULT_BILLED,
+    RESULT_HELD,
     RESULT_PURGING,
     RESULT_RETAINED,
     RESULT_MRR,
@@ -53,7 +54,7 @@ static void append_select(struct sql *query)
 {
     SQL(query, "SELECT t.id, t.status = 'deleted', public.billing_is_current(t, ");
     sql_now(query);
-    SQL(query, "), t.purge_began_at IS NOT NULL, "
+    SQL(query, "), t.billing_hold_at IS NOT NULL, t.purge_began_at IS NOT NULL, "
                "(SELECT string_agg(format('%s %s on %s', r.kind, r.name, r.location), ', ' "
                "ORDER BY r.kind, r.name) FROM (SELECT * FROM public.tenant_retained "
                "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), w.mrr, w.settings, "
@@ -91,6 +92,7 @@ static void take_candidates(struct arena *arena, const struct sql_rows *rows,
         candidate->id = copy(arena, rows, row, RESULT_ID);
         candidate->deleted = sql_bool(rows, row, RESULT_DELETED);
         candidate->billed = sql_bool(rows, row, RESULT_BILLED);
+        candidate->held = sql_bool(rows, row, RESULT_HELD);
         candidate->purging = sql_bool(rows, row, RESULT_PURGING);
         candidate->retained = arena_strdup(arena, sql_text(rows, row, RESULT_RETAINED));
         for (int column = 0; column < COLUMN_COUNT; column++) {

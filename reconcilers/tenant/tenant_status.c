@@ -56,17 +56,33 @@ static bool is_move_pending(const struct tenant *tenant, const struct tenant_pla
            (!text_is_empty(tenant->server) && !text_equal(tenant->server, place->server));
 }
 
-static void put_lifecycle(const struct draft *draft, const struct tenant *tenant)
+/* Before the registry was asked, a suspension for an overdue bill stands as it was last seen. */
+static bool is_hold_unknown(const struct draft *draft, const struct tenant_work *work)
 {
-    bool suspended = tenant->state == TENANT_SUSPENDED;
+    const struct condition *condition = condition_get(draft->set, CONDITION_SUSPENDED);
+
+    return work->billing_hold == BILLING_HOLD_UNKNOWN && condition &&
+           text_equal(condition->reason, "BillingOverdue");
+}
+
+static void put_suspended(const struct draft *draft, const char *reason, const char *message)
+{
+    put(draft, CONDITION_SUSPENDED, true, reason, message);
+    put(draft, CONDITION_SERVING, false, reason, message);
+}
+
+static void put_lifecycle(const struct draft *draft, const struct tenant_work *work)
+{
+    bool suspended = work->tenant->state == TENANT_SUSPENDED;
     bool stands = condition_is_true(draft->set, CONDITION_REGISTERED) &&
                   condition_is_true(draft->set, CONDITION_DATABASE) &&
                   condition_is_true(draft->set, CONDITION_SCHEMA);
-    put(draft, CONDITION_SUSPENDED, suspended, suspended ? "Suspended" : "NotSuspended",
-        suspended ? MESSAGE_SUSPENDED : MESSAGE_NOT_SUSPENDED);
-    if (suspended) {
-        put(draft, CONDITION_SERVING, false, "Suspended", MESSAGE_SUSPENDED);
+    if (is_hold_unknown(draft, work) || work->billing_hold == BILLING_HOLD_OVERDUE) {
+        put_suspended(draft, "BillingOverdue", MESSAGE_HELD);
+    } else if (suspended) {
+        put_suspended(draft, "Suspended", MESSAGE_SUSPENDED);
     } else {
+        put(draft, CONDITION_SUSPENDED, false, "NotSuspended", MESSAGE_NOT_SUSPENDED);
         put(draft, CONDITION_SERVING, stands, stands ? "AsSpecified" : "Waiting",
             stands ? MESSAGE_SERVING : "The database is not ready.");
     }
@@ -191,7 +207,7 @@ void tenant_status_next(struct arena *arena, const struct tenant_work *work,
     decide(work, ret, failure, decided);
     put_summary(&draft, decided);
     put_step_conditions(&draft, results);
-    put_lifecycle(&draft, tenant);
+    put_lifecycle(&draft, work);
     const char *excess = excess_of(arena, work);
     put_while(&draft, CONDITION_QUOTA_EXCEEDED, excess != NULL, "LimitsExceeded",
               excess ? excess : "");

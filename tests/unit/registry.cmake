@@ -1,3 +1,3 @@
-foreach(module record_plan quotas_plan)
+foreach(module billing_plan record_plan quotas_plan)
   tenantry_test(test_registry_${module} unit registry/test_${module}.c tenantry_registry)
 endforeach()

@@ -75,6 +75,53 @@ static void c53_all_done_is_ready(void **state)
     fixture_free(fixture);
 }
 
+static void an_overdue_bill_suspends_beside_the_spec(void **state)
+{
+    (void)state;
+    struct fixture *fixture = fixture_new();
+    struct tenant held = fixture->tenant;
+    held.state = TENANT_SUSPENDED;
+    fixture->work.tenant = &held;
+    fixture->work.billing_hold = BILLING_HOLD_OVERDUE;
+    next_of(fixture, NOW_S);
+    CHECK(condition_is_true(&fixture->next.conditions, CONDITION_READY));
+    CHECK(condition_is_true(&fixture->next.conditions, CONDITION_SUSPENDED));
+    CHECK_TEXT(reason_of(fixture, CONDITION_SUSPENDED), "BillingOverdue");
+    CHECK_TEXT(reason_of(fixture, CONDITION_SERVING), "BillingOverdue");
+
+    /* A run that could not ask the registry leaves it at that. */
+    fixture->tenant.status = fixture->next;
+    fixture->work.tenant = &fixture->tenant;
+    fixture->work.billing_hold = BILLING_HOLD_UNKNOWN;
+    next_of(fixture, NOW_S + 1);
+    CHECK_TEXT(reason_of(fixture, CONDITION_SUSPENDED), "BillingOverdue");
+    fixture->work.billing_hold = BILLING_HOLD_NONE;
+    next_of(fixture, NOW_S + 2);
+    CHECK_TEXT(reason_of(fixture, CONDITION_SUSPENDED), "NotSuspended");
+    CHECK_TEXT(reason_of(fixture, CONDITION_SERVING), "AsSpecified");
+    fixture_free(fixture);
+}
+
+/* What is due moves with use, and use alone causes no write. */
+static void what_is_due_alone_is_no_reason_to_write(void **state)
+{
+    (void)state;
+    struct fixture *fixture = fixture_new();
+    struct billing_status *billing = &fixture->work.billing;
+    *billing = (struct billing_status){"2026-11-01", "2026-12-01", "49.00", "EUR", "pending", ""};
+    next_of(fixture, NOW_S);
+    fixture->tenant.status = fixture->next;
+    CHECK_TEXT(fixture->next.billing.amount_due, "49.00");
+    billing->amount_due = "51.00";
+    next_of(fixture, NOW_S);
+    CHECK(tenant_status_equal(&fixture->tenant.status, &fixture->next));
+    billing->overdue = "10.00";
+    next_of(fixture, NOW_S);
+    CHECK(!tenant_status_equal(&fixture->tenant.status, &fixture->next));
+    CHECK_TEXT(fixture->next.billing.amount_due, "51.00");
+    fixture_free(fixture);
+}
+
 static void c50_the_same_run_again_changes_nothing(void **state)
 {
     (void)state;
@@ -243,6 +290,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(c53_all_done_is_ready),
+        cmocka_unit_test(an_overdue_bill_suspends_beside_the_spec),
+        cmocka_unit_test(what_is_due_alone_is_no_reason_to_write),
         cmocka_unit_test(c50_the_same_run_again_changes_nothing),
         cmocka_unit_test(c53_a_retryable_fault_is_reconciling_and_forgets_the_hash),
         cmocka_unit_test(c53_what_waits_for_the_user_is_stalled),
