@@ -51,6 +51,16 @@ static struct metric response_bytes = METRIC_HISTOGRAM(
     "rest_client_response_size_bytes", "Bodies received from the API server; streams are left out.",
     size_bounds, "verb", "host");
 
+static const double lookup_bounds[] = {.005, .025, .1, .25, .5, 1, 2, 4, 8, 15, 30};
+static struct metric lookup_seconds = METRIC_HISTOGRAM(
+    "rest_client_dns_resolution_duration_seconds",
+    "Time to look up the API server's name, for new connections.", lookup_bounds, "host");
+static struct metric transport_entries =
+    METRIC_GAUGE("rest_client_transport_cache_entries", "Transports in use; each has connections "
+                                                        "of its own.");
+static struct metric transport_creations =
+    METRIC_COUNTER("rest_client_transport_create_calls_total", "Transports made.", "result");
+
 /* --- client ----------------------------------------------------------------------------------- */
 
 static bool is_loopback(const char *host)
@@ -118,6 +128,8 @@ int kube_client_new(const struct kube_config *config,
         kube_client_free(client);
         return -1;
     }
+    metric_add(&transport_entries, 1);
+    metric_add(&transport_creations, 1, "miss");
     *ret = client;
     return 0;
 }
@@ -126,6 +138,9 @@ void kube_client_free(struct kube_client *client)
 {
     if (!client) {
         return;
+    }
+    if (client->http) {
+        metric_add(&transport_entries, -1);
     }
     http_client_free(client->http);
     if (client->owns_credentials) {
@@ -212,6 +227,9 @@ static void count_attempt(const struct exchange *exchange, bool answered)
     const char *host = exchange->client->host;
     char code[16];
     snprintf(code, sizeof(code), "%d", response->status);
+    if (response->lookup_us >= 0) {
+        metric_observe(&lookup_seconds, (double)response->lookup_us / 1e6, host);
+    }
     metric_add(&request_total, 1, answered ? code : "<error>", method, host);
     if (exchange->request->body.len > 0) {
         metric_observe(&request_bytes, exchange->request->body.len, method, host);

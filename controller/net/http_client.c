@@ -184,6 +184,7 @@ int http_client_perform(struct http_client *client, const struct call *call,
 {
     http_response_release(ret);
     ret->retry_after_ms = -1;
+    ret->lookup_us = -1;
     if (call_check(call, err) != 0) {
         return -1;
     }

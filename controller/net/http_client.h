@@ -82,6 +82,7 @@ struct http_response {
     char etag[128];           /* as it stands there, "" if none */
     int64_t content_length;   /* as announced; -1 = not */
     int64_t duration_ms;
+    int64_t lookup_us;   /* of the host's name, for a connection made for this; -1 = none was */
     bool reached_server; /* false: certain that the server did not get the request */
 };
 void http_response_release(struct http_response *response);

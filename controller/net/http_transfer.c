@@ -492,11 +492,22 @@ static void copy_header(const struct transfer *transfer, const char *name, char 
     snprintf(out, bytes, "%s", value ? value : "");
 }
 
+static int64_t lookup_us(const struct transfer *transfer)
+{
+    long connections = 0;
+    curl_off_t time_us = 0;
+    bool is_known =
+        curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connections) == CURLE_OK &&
+        curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &time_us) == CURLE_OK;
+    return is_known && connections > 0 ? (int64_t)time_us : -1;
+}
+
 static void conclude_response(struct transfer *transfer)
 {
     struct http_response *response = transfer->response;
     response->status = response_status(transfer);
     response->duration_ms = clock_monotonic_ms() - transfer->started_ms;
+    response->lookup_us = lookup_us(transfer);
     response->retry_after_ms = transfer_retry_after_ms(header_value(transfer, "Retry-After"));
     copy_header(transfer, "Content-Type", response->content_type, sizeof(response->content_type));
     copy_header(transfer, "X-Kubernetes-PF-FlowSchema-UID", response->flow_schema_uid,

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/base/clock.h"
 #include "controller/base/hash.h"
 #include "controller/base/log.h"
 #include "controller/base/metrics.h"
@@ -59,6 +60,7 @@ struct cache {
     bool synced;
     bool healthy;
     struct err trouble; /* while not healthy */
+    double version;     /* the last 15 digits of the newest one that is known of */
 };
 
 /* Both may be NULL, but not at once; each holds a reference. */
@@ -76,6 +78,23 @@ static struct metric synced_metric =
 static struct metric invalid_metric =
     METRIC_COUNTER("tenantry_cache_invalid_objects_total",
                    "Objects left out because they could not be read.", "resource");
+
+static const double latency_bounds[] = {.001, .0025, .005, .01, .025, .05, .1,
+                                        .25,  .5,    1,    2.5, 5,    10};
+static struct metric latency_metric = METRIC_HISTOGRAM(
+    "informer_processing_latency_seconds", "Time to take an event over and tell the listeners.",
+    latency_bounds, "name", "group", "version", "resource");
+static struct metric version_metric = METRIC_GAUGE("informer_store_resource_version",
+                                                   "The last 15 digits of the newest version seen.",
+                                                   "name", "group", "version", "resource");
+
+/* The end of a version, as far as a double holds it exactly. */
+static double version_number(const char *resource_version)
+{
+    const size_t digits = 15;
+    size_t length = strlen(resource_version);
+    return strtod(resource_version + (length > digits ? length - digits : 0), NULL);
+}
 
 /* ---- tables ---- */
 
@@ -111,6 +130,14 @@ static void clear_records(struct key_table *table)
 
 /* ---- life ---- */
 
+static double last_version(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    double version = cache->version;
+    pthread_mutex_unlock(&cache->lock);
+    return version;
+}
+
 static void collect(void *context)
 {
     struct cache *cache = context;
@@ -118,6 +145,8 @@ static void collect(void *context)
     metric_set(&objects_metric, cache_count(cache), resource);
     metric_set(&bytes_metric, cache_bytes(cache), resource);
     metric_set(&synced_metric, cache_is_synced(cache), resource);
+    metric_set(&version_metric, last_version(cache), resource, cache->codec->resource->group,
+               cache->codec->resource->version, resource);
 }
 
 struct cache *cache_new(const struct codec *codec)
@@ -257,6 +286,7 @@ static const struct record *take_seen(struct cache *cache, const struct record *
 
 static void put_live(struct cache *cache, const struct record *record)
 {
+    cache->version = version_number(record_resource_version(record));
     const struct record *before = put(&cache->records, record);
     cache->record_bytes += record_size(record);
     if (before) {
@@ -347,12 +377,16 @@ static void remove_event(struct cache *cache, struct str json)
 static void on_event(void *context, enum watch_event type, struct str json)
 {
     struct cache *cache = context;
+    const struct kube_resource *resource = cache->codec->resource;
+    int64_t begun_us = clock_monotonic_us();
     if (type == WATCH_DELETED) {
         remove_event(cache, json);
     } else {
         apply_event(cache, json);
     }
     end_reading(cache);
+    metric_observe(&latency_metric, (double)(clock_monotonic_us() - begun_us) / 1e6,
+                   resource->plural, resource->group, resource->version, resource->plural);
 }
 
 /* ---- a new view ---- */
@@ -505,6 +539,7 @@ static void on_replace_end(void *context, const char *resource_version)
     merge_view(cache, str_from(resource_version), &changes);
     swap_view(cache);
     cache->synced = true;
+    cache->version = version_number(resource_version);
     pthread_mutex_unlock(&cache->lock);
 
     clear_records(&cache->building);
@@ -516,8 +551,10 @@ static void on_replace_end(void *context, const char *resource_version)
 
 static void on_bookmark(void *context, const char *resource_version)
 {
-    (void)context;
-    (void)resource_version; /* the watch remembers where to go on */
+    struct cache *cache = context;
+    pthread_mutex_lock(&cache->lock);
+    cache->version = version_number(resource_version); /* the watch remembers where to go on */
+    pthread_mutex_unlock(&cache->lock);
 }
 
 static void on_health(void *context, const struct err *err)

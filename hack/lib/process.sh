@@ -7,8 +7,9 @@
 process_program()
 {
     case $1 in
+        controller | controller-*) echo tenantry-controller ;;
         s3 | iam) echo versitygw ;;
-        controller | gateway) echo "tenantry-$1" ;;
+        gateway) echo tenantry-gateway ;;
         *) echo "$1" ;;
     esac
 }

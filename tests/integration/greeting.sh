@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The newcomer's controller of docs/runtime.md: the page shows its source as it is, and what it is said to do it does.
+# The newcomer's controller of docs/runtime.md: the page shows its source as it is, what it is said to do it does, and its metrics are those of
+# docs/metrics.md.
 #
 #   tests/integration/greeting.sh PROGRAM
 set -euo pipefail
@@ -65,6 +66,8 @@ wait_for 20 says world 'Hello, Moon!' || die "it did not put right what somebody
 greet nobody ''
 wait_for 20 eval "curl -s http://$address/metrics | grep -q 'terminal_reconcile_errors_total{controller=\"greetings\"} 1$'" ||
     die "an object that cannot be is not told"
+curl -s "http://$address/metrics" >"$WORK/page"
+"$ROOT/tests/integration/check-metrics" "$WORK/page" || die "docs/metrics.md tells something else than /metrics"
 runs=$(curl -s "http://$address/metrics" | grep 'controller_runtime_reconcile_total{.*result="success"}')
 kill "$PID"
 wait "$PID" || die "it did not end well"
