@@ -272,8 +272,10 @@ static int make_scratch(const struct change *change, struct err *err)
     AUTO(sql) struct sql script = {0};
 
     sql_init(&script);
+    SQL(&script, "CREATE SCHEMA " SCRATCH_SCHEMA " AUTHORIZATION ");
+    sql_ident(&script, change->scope->roles[ROLE_OWNER]);
+    SQL(&script, ";\n");
     become_owner(&script, change->scope);
-    SQL(&script, "CREATE SCHEMA " SCRATCH_SCHEMA ";\n");
     append_migrations(&script, change->scope, SCRATCH_SCHEMA, 0);
     schema_append_rights(&script, change->scope, SCRATCH_SCHEMA);
     become_self(&script);
