@@ -13,14 +13,16 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/model/store.h"
 #include "reconcilers/model/template.h"
 #include "reconcilers/objects/children.h"
 #include "reconcilers/registry/billing.h"
 #include "reconcilers/registry/registry.h"
 #include "reconcilers/sandbox/sandbox.h"
+#include "reconcilers/storage/stores.h"
 #include "reconcilers/tenant/tenant.h"
 
-enum { REGISTRY_URL_MAX_BYTES = 4096, REGISTRY_CONNECTIONS = 4 };
+enum { REGISTRY_URL_MAX_BYTES = 4096, REGISTRY_CONNECTIONS = 4, REQUESTS_PER_STORE = 8 };
 
 /* Everything with the lifetime of the process, in the order in which it is made. */
 struct program {
@@ -29,13 +31,15 @@ struct program {
     struct secret registry_url;
     struct manager *manager;
     struct registry *registry;
-    struct cache *tenants, *tiers, *database_servers, *sandbox_templates;
+    struct cache *tenants, *tiers, *database_servers, *sandbox_templates, *object_stores;
     struct children *children;
     struct crew *crew;
     struct servers *servers;
+    struct stores *stores;
     struct tenant_environment environment;
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
-        *watchdog_controller, *template_controller, *billing_controller;
+        *watchdog_controller, *template_controller, *billing_controller,
+        *store_controller;
     struct billing_duty billing;
     struct tenant_wake wake;
 };
@@ -89,8 +93,11 @@ static void make_services(struct program *program)
     program->sandbox_templates = cache_new(&sandbox_template_codec);
     program->children = children_new();
     program->crew = crew_new((int)options->workers);
+    program->object_stores = cache_new(&object_store_codec);
     program->servers = servers_new(manager_api(program->manager), program->database_servers,
                                    options->namespace_, (int)options->connections_per_server);
+    program->stores = stores_new(manager_api(program->manager), program->object_stores,
+                                 options->namespace_, REQUESTS_PER_STORE);
     program->environment = (struct tenant_environment){
         .services =
             {
@@ -98,6 +105,7 @@ static void make_services(struct program *program)
                 .events = manager_events(program->manager),
                 .registry = program->registry,
                 .servers = program->servers,
+                .stores = program->stores,
                 .tenants = program->tenants,
                 .tiers = program->tiers,
                 .database_servers = program->database_servers,
@@ -105,6 +113,7 @@ static void make_services(struct program *program)
                 .children = program->children,
                 .crew = program->crew,
                 .ingress_namespaces = options->ingress_namespaces,
+                .object_stores = program->object_stores,
                 .system_namespace = options->namespace_,
                 .domain = options->domain,
                 .drift_period_ms = options->drift_period_ms,
@@ -139,6 +148,7 @@ static void make_controllers(struct program *program)
     static const struct watch_config tier_watch = {.resource = &KUBE_TENANT_TIERS};
     static const struct watch_config server_watch = {.resource = &KUBE_DATABASE_SERVERS};
     static const struct watch_config template_watch = {.resource = &KUBE_SANDBOX_TEMPLATES};
+    static const struct watch_config store_watch = {.resource = &KUBE_OBJECT_STORES};
 
     program->tenant_controller = make_controller(program, "tenant", (int)program->options.workers,
                                                  tenant_reconcile, environment);
@@ -161,12 +171,15 @@ static void make_controllers(struct program *program)
     program->billing_controller =
         make_controller(program, "billing", 1, billing_reconcile, &program->billing);
     queue_add(controller_queue(program->billing_controller), BILLING_KEY, QUEUE_NORMAL);
+    program->store_controller =
+        make_controller(program, "objectstore", 1, object_store_reconcile, &environment->services);
     program->wake = (struct tenant_wake){
         .tenants = controller_queue(program->tenant_controller),
         .tiers = controller_queue(program->tier_controller),
         .database_servers = controller_queue(program->server_controller),
         .watchdogs = controller_queue(program->watchdog_controller),
         .sandbox_templates = controller_queue(program->template_controller),
+        .object_stores = controller_queue(program->store_controller),
         .services = &environment->services,
     };
     tenant_wake_install(&program->wake);
@@ -174,6 +187,7 @@ static void make_controllers(struct program *program)
     manager_add_cache(program->manager, program->tiers, &tier_watch);
     manager_add_cache(program->manager, program->database_servers, &server_watch);
     manager_add_cache(program->manager, program->sandbox_templates, &template_watch);
+    manager_add_cache(program->manager, program->object_stores, &store_watch);
     for (unsigned kind = 0; kind < CHILD_KIND_COUNT; kind++) {
         manager_add_cache(program->manager,
                           children_cache(program->children, (enum child_kind)kind),
@@ -213,15 +227,18 @@ static void free_program(struct program *program)
     controller_free(program->billing_controller);
     controller_free(program->template_controller);
     controller_free(program->watchdog_controller);
+    controller_free(program->store_controller);
     controller_free(program->server_controller);
     controller_free(program->tier_controller);
     controller_free(program->purge_controller);
     controller_free(program->tenant_controller);
     crew_free(program->crew);
+    stores_free(program->stores);
     servers_free(program->servers);
     /* The manager's watches feed the caches, so it goes before them. */
     manager_free(program->manager);
     children_free(program->children);
+    cache_free(program->object_stores);
     cache_free(program->sandbox_templates);
     cache_free(program->database_servers);
     cache_free(program->tiers);

@@ -67,6 +67,7 @@ static const struct field tenant_spec_fields[] = {
     OBJECTS("members", struct tenant, members, member_count, struct person, person_fields),
     OBJECT("database", tenant_database_fields),
     OBJECTS("sandboxes", struct tenant, sandboxes, sandbox_count, struct sandbox, sandbox_fields),
+    RAW("buckets", struct tenant, buckets),
     LIST("quotas", FIELD_INT_MAP, struct tenant, quotas, quota_count),
     OBJECT("billing", billing_fields),
     LIST("settings", FIELD_TEXT_MAP, struct tenant, settings, setting_count),
@@ -85,6 +86,11 @@ static const struct field sandbox_state_fields[] = {
     TEXT("name", struct sandbox_state, name),
     BOOL("ready", struct sandbox_state, ready),
     TEXT("url", struct sandbox_state, url),
+    END,
+};
+static const struct field tenant_bucket_fields[] = {
+    TEXT("name", struct tenant_bucket, name),
+    TEXT("store", struct tenant_bucket, store),
     END,
 };
 static const struct field secret_ref_fields[] = {
@@ -130,6 +136,8 @@ static const struct field tenant_status_fields[] = {
     OBJECT("database", status_database_fields),
     OBJECTS("sandboxes", struct tenant_status, sandboxes, sandbox_count, struct sandbox_state,
             sandbox_state_fields),
+    OBJECTS("buckets", struct tenant_status, buckets, bucket_count, struct tenant_bucket,
+            tenant_bucket_fields),
     OBJECTS("quotas", struct tenant_status, quotas, quota_count, struct quota_use,
             quota_use_fields),
     OBJECT_AT("billing", struct tenant_status, billing, billing_status_fields),
@@ -174,6 +182,7 @@ static const struct field price_fields[] = {
 static const struct field tier_default_fields[] = {
     ENUM("isolation", struct tier, isolation, isolation_words),
     OBJECTS("sandboxes", struct tier, sandboxes, sandbox_count, struct sandbox, sandbox_fields),
+    RAW("buckets", struct tier, buckets),
     END,
 };
 static const struct field placement_fields[] = {

@@ -129,3 +129,19 @@ const char *name_database_secret(struct arena *arena, const char *subdomain)
 {
     return arena_printf(arena, "%s-database", subdomain);
 }
+
+const char *name_storage_secret(struct arena *arena, const char *subdomain)
+{
+    return arena_printf(arena, "%s-storage", subdomain);
+}
+
+const char *name_bucket(struct arena *arena, const char *prefix, const char *subdomain,
+                        const char *own)
+{
+    return arena_printf(arena, "%s%s-%s", prefix, subdomain, own);
+}
+
+const char *name_storage_user(struct arena *arena, const char *prefix, const char *subdomain)
+{
+    return arena_printf(arena, "%stenant-%s", prefix, subdomain);
+}

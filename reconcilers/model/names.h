@@ -10,6 +10,7 @@
 #include "controller/base/err.h"
 
 #define NAME_FINALIZER "tenantry.dev/tenant"
+#define NAME_STORE_DEFAULT "default"          /* the ObjectStore that is taken first */
 #define NAME_MANAGER "tenantry"               /* field manager of what we make */
 #define NAME_STATUS_MANAGER "tenantry-status" /* field manager of status */
 #define NAME_SYSTEM_NAMESPACE "tenantry-system"
@@ -36,7 +37,7 @@
 #define NAME_ROLE_ROWS_RW NAME_ROLE_ROWS_PREFIX "rw"
 #define NAME_ROLE_ROWS_RO NAME_ROLE_ROWS_PREFIX "ro"
 
-enum { NAME_SUBDOMAIN_BYTES = 48 };
+enum { NAME_SUBDOMAIN_BYTES = 48, NAME_BUCKET_BYTES = 63, NAME_STORAGE_USER_BYTES = 64 };
 
 /* TERMINAL/InvalidSubdomain with the rule broken: DNS label, length, reserved word or prefix. The
  * CRD says the same of new Tenants; this is the second lock, and knows the platform's own words
@@ -54,5 +55,11 @@ const char *name_sandbox(struct arena *arena, const char *subdomain,
                          const char *sandbox); /* <subdomain>-<sandbox> */
 const char *name_owner_secret(struct arena *arena, const char *subdomain); /* <subdomain>-owner */
 const char *name_database_secret(struct arena *arena, const char *subdomain); /* …-database */
+const char *name_storage_secret(struct arena *arena, const char *subdomain);  /* …-storage */
+/* <prefix><subdomain>-<own name>; prefix is the store's, "" if it has none. */
+const char *name_bucket(struct arena *arena, const char *prefix, const char *subdomain,
+                        const char *own);
+/* <prefix>tenant-<subdomain>: the user at a store's IAM service. */
+const char *name_storage_user(struct arena *arena, const char *prefix, const char *subdomain);
 
 #endif

@@ -26,6 +26,9 @@ const char *billing_cycle_text(enum billing_cycle cycle); /* "monthly", "annual"
 const char *fail_mode_text(enum fail_mode mode);          /* "Closed", "Open" */
 const char *idle_wake_text(enum idle_wake wake);          /* "Hold", "Refuse" */
 
+/* How a store's accounts are kept: by an IAM service, or by the platform's hands. */
+enum account_driver { ACCOUNTS_AWS_IAM, ACCOUNTS_STATIC };
+
 /* Laid out as struct kube_pair and as FIELD_TEXT_MAP wants it. */
 struct text_pair {
     const char *name;
@@ -97,6 +100,11 @@ struct billing_status {
     const char *overdue; /* what earlier periods still want; "" = nothing */
 };
 
+struct tenant_bucket {
+    const char *name;  /* in full */
+    const char *store; /* ObjectStore */
+};
+
 struct tenant_status {
     int64_t observed_generation; /* -1: never */
     const char *inputs_hash;     /* of what was last made so; "" = nothing was */
@@ -113,6 +121,8 @@ struct tenant_status {
     size_t sandbox_count;
     const struct quota_use *quotas;
     size_t quota_count;
+    const struct tenant_bucket *buckets;
+    size_t bucket_count;
     struct billing_status billing;
     struct condition_set conditions;
 };
@@ -148,6 +158,7 @@ struct tenant {
     const struct sandbox *sandboxes;
     size_t sandbox_count;
     bool lists_sandboxes;       /* false: the tier's */
+    const char *buckets;        /* JSON, "" = the tier's */
     const struct quota *quotas; /* overrides */
     size_t quota_count;
     enum billing_cycle billing_cycle;
@@ -186,6 +197,7 @@ struct tier {
     const struct sandbox *sandboxes; /* of tenants that list none */
     size_t sandbox_count;
     int64_t idle_after_ms;                    /* 0 = never */
+    const char *buckets;                      /* JSON, of tenants that list none */
     const struct text_pair *placement_labels; /* matchLabels */
     size_t placement_label_count;
     const struct label_requirement *placement; /* matchExpressions */
@@ -275,6 +287,43 @@ struct template_port {
     const char *name;
     int64_t container_port;
     int64_t service_port; /* 0 = the same */
+};
+
+/* What an object store can do, as a probe found it. */
+struct store_capabilities {
+    bool versioning;
+    bool lifecycle;
+    bool encryption;
+    bool tags;
+    bool policy;
+    bool public_access_block;
+    bool object_lock;
+    bool quota;
+};
+
+struct object_store {
+    const char *name;
+    const char *uid;
+    const char *resource_version;
+    int64_t generation;
+    bool deleting;
+    const char *endpoint;
+    const char *region;
+    bool path_style;
+    const char *ca_bundle;
+    const char *credentials_secret;
+    enum account_driver account_driver;
+    const char *account_endpoint;
+    const char *prefix;       /* of every bucket's name */
+    const char *bucket_owner; /* account id that buckets must belong to; "" = not asked */
+    int64_t version_retention_days;
+    const char *egress; /* JSON; what sandboxes may reach */
+    bool in_use_label;
+    int64_t status_tenants;
+    int64_t probed_generation; /* of the spec that capabilities were found for; -1 = never */
+    struct store_capabilities capabilities;
+    int64_t observed_generation;
+    struct condition_set conditions;
 };
 
 #endif

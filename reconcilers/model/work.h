@@ -16,6 +16,7 @@
 
 struct registry;       /* reconcilers/registry/registry.h */
 struct servers;        /* reconcilers/database/servers.h */
+struct stores;         /* reconcilers/storage/stores.h */
 struct children;       /* reconcilers/objects/children.h */
 struct crew;           /* controller/runtime/crew.h */
 struct snapshot_store; /* reconcilers/database/snapshot.h */
@@ -26,9 +27,11 @@ struct services {
     struct event_recorder *events;
     struct registry *registry;
     struct servers *servers;
+    struct stores *stores;
     struct cache *tenants;
     struct cache *tiers;
     struct cache *database_servers;
+    struct cache *object_stores;
     struct cache *sandbox_templates;
     struct children *children;
     struct crew *crew;              /* for pieces of a step that go side by side; may be NULL */
@@ -87,6 +90,14 @@ struct tenant_work {
 
     /* Schema */
     int64_t schema_version;
+
+    /* Buckets: those that stand. */
+    const struct tenant_bucket *buckets;
+    size_t bucket_count;
+    bool buckets_known;
+
+    /* StorageUsage: nothing is left of storage_mb. */
+    bool storage_spent;
 
     /* Billing: what status shows. */
     struct billing_status billing;

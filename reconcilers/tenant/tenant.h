@@ -27,12 +27,13 @@ struct tenant_wake {
     struct queue *database_servers;
     struct queue *watchdogs; /* of database servers too */
     struct queue *sandbox_templates;
+    struct queue *object_stores;
     const struct services *services;
 };
-/* Listen to the caches: a changed Tenant wakes itself, and its tier, server and templates for their
- * counts; a changed TenantTier, DatabaseServer or SandboxTemplate wakes the tenants that use it, or
- * wait for one; and what happened to an object of a tenant wakes that. Call before the caches are
- * fed; wake must outlive them. */
+/* Listen to the caches: a changed Tenant wakes itself, and its tier, server, store and templates
+ * for their counts; a changed TenantTier, DatabaseServer, ObjectStore or SandboxTemplate wakes the
+ * tenants that use it, or wait for one; and what happened to an object of a tenant wakes that. Call
+ * before the caches are fed; wake must outlive them. */
 void tenant_wake_install(struct tenant_wake *wake);
 
 /* Once at start: that the table of steps is sound. */

@@ -1,4 +1,5 @@
 #include "reconcilers/model/codec.h"
+#include "reconcilers/model/store.h"
 #include "reconcilers/model/template.h"
 #include "reconcilers/tenant/tenant_internal.h"
 
@@ -7,7 +8,8 @@
  * upgrades are free. */
 static const char step_versions[] =
     "Record=3 Billing=1 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
-    "Schema=1 DatabaseLogin=1 Owner=1 Members=1 Rules=1 Sandboxes=1";
+    "Schema=1 DatabaseLogin=1 Owner=1 Members=1 Rules=1 Sandboxes=1 "
+    "Buckets=1 StorageUsage=1 StorageKeys=1";
 
 static void append_templates(struct cache *templates, const struct tenant *tenant,
                              const struct tier *tier, struct buf *inputs)
@@ -24,6 +26,18 @@ static void append_templates(struct cache *templates, const struct tenant *tenan
         if (template_) {
             sandbox_template_spec_pack(template_, inputs);
         }
+    }
+}
+
+static void append_store(struct cache *stores, const struct tenant *tenant, struct buf *inputs)
+{
+    AUTO(arena) struct arena scratch = {0};
+
+    arena_init(&scratch, 0);
+    const struct object_store *store = object_store_of(stores, &scratch, tenant);
+    (void)buf_append_char(inputs, store ? 'O' : '-');
+    if (store) {
+        object_store_spec_pack(store, inputs);
     }
 }
 
@@ -46,5 +60,6 @@ void tenant_inputs_hash(const struct services *services, const struct tenant *te
         database_server_spec_pack(server, &inputs);
     }
     append_templates(services->sandbox_templates, tenant, tier, &inputs);
+    append_store(services->object_stores, tenant, &inputs);
     hash128_text(hash_128(buf_str(&inputs)), ret_text);
 }

@@ -23,7 +23,7 @@ extern const size_t tenant_condition_count;
 
 /* ---- tenant_hash.c ---- */
 
-/* Everything that decides what the tenant's world looks like: spec, tier, server, the
+/* Everything that decides what the tenant's world looks like: spec, tier, server, store, the
  * templates of its sandboxes, and a version of each step that is raised by hand when a step starts
  * to make something else. Equal hash and generation mean that nothing is to be done. tier and
  * server may be NULL. */

@@ -30,15 +30,23 @@ static void put_while(const struct draft *draft, const char *type, bool holds, c
     }
 }
 
+static const char *done_message(const struct tenant_work *work,
+                                const struct step_condition *condition)
+{
+    bool no_buckets = text_equal(condition->type, CONDITION_STORAGE) && work->bucket_count == 0;
+    return no_buckets ? MESSAGE_STORAGE_NONE : condition->done_message;
+}
+
 /* A condition that no run has decided yet is Unknown, so that every type is there from the first
  * write. */
-static void put_step_conditions(const struct draft *draft, const struct step_result *results)
+static void put_step_conditions(const struct draft *draft, const struct tenant_work *work,
+                                const struct step_result *results)
 {
     for (size_t i = 0; i < tenant_condition_count; i++) {
         const struct step_condition *condition = &tenant_conditions[i];
         if (results) {
             steps_condition(draft->set, tenant_steps, results, tenant_step_count, condition->type,
-                            "AsSpecified", condition->done_message, draft->generation,
+                            "AsSpecified", done_message(work, condition), draft->generation,
                             draft->now_s);
         } else if (!condition_get(draft->set, condition->type)) {
             condition_put(draft->set, condition->type, CONDITION_UNKNOWN, "Waiting", "",
@@ -128,6 +136,10 @@ static void take_facts(const struct tenant_work *work, struct tenant_status *sta
         status->sandboxes = work->sandboxes;
         status->sandbox_count = work->sandbox_count;
     }
+    if (work->buckets_known) {
+        status->buckets = work->buckets;
+        status->bucket_count = work->bucket_count;
+    }
     if (work->schema_version > 0) {
         status->schema_version = work->schema_version;
     }
@@ -206,7 +218,7 @@ void tenant_status_next(struct arena *arena, const struct tenant_work *work,
     take_billing(work, ret);
     decide(work, ret, failure, decided);
     put_summary(&draft, decided);
-    put_step_conditions(&draft, results);
+    put_step_conditions(&draft, work, results);
     put_lifecycle(&draft, work);
     const char *excess = excess_of(arena, work);
     put_while(&draft, CONDITION_QUOTA_EXCEEDED, excess != NULL, "LimitsExceeded",
@@ -263,6 +275,20 @@ static bool same_billing(const struct billing_status *a, const struct billing_st
            text_equal(a->status, b->status) && text_equal(a->overdue, b->overdue);
 }
 
+static bool same_buckets(const struct tenant_status *a, const struct tenant_status *b)
+{
+    if (a->bucket_count != b->bucket_count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->bucket_count; i++) {
+        if (!text_equal(a->buckets[i].name, b->buckets[i].name) ||
+            !text_equal(a->buckets[i].store, b->buckets[i].store)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool tenant_status_equal(const struct tenant_status *a, const struct tenant_status *b)
 {
     return a->observed_generation == b->observed_generation &&
@@ -276,7 +302,7 @@ bool tenant_status_equal(const struct tenant_status *a, const struct tenant_stat
            text_equal(a->database_secret_namespace, b->database_secret_namespace) &&
            text_equal(a->database_secret_name, b->database_secret_name) &&
            same_login(&a->login, &b->login) && same_sandboxes(a, b) && same_quota_limits(a, b) &&
-           same_billing(&a->billing, &b->billing) &&
+           same_buckets(a, b) && same_billing(&a->billing, &b->billing) &&
            condition_set_equal(&a->conditions, &b->conditions);
 }
 
@@ -373,6 +399,21 @@ static void write_billing(struct jsonw *writer, const struct billing_status *bil
     jsonw_end_object(writer);
 }
 
+static void write_buckets(struct jsonw *writer, const struct tenant_status *status)
+{
+    if (status->bucket_count == 0) {
+        return;
+    }
+    jsonw_array(writer, "buckets");
+    for (size_t i = 0; i < status->bucket_count; i++) {
+        jsonw_object(writer, NULL);
+        jsonw_text(writer, "name", status->buckets[i].name);
+        jsonw_text(writer, "store", status->buckets[i].store);
+        jsonw_end_object(writer);
+    }
+    jsonw_end_array(writer);
+}
+
 /* The full intent of NAME_STATUS_MANAGER. The UID makes the server refuse it for another object of
  * the name. */
 static void write_status(struct buf *out, const struct tenant *tenant,
@@ -397,6 +438,7 @@ static void write_status(struct buf *out, const struct tenant *tenant,
     write_text(&writer, "lastHandledRotateAt", status->login.handled_rotate_at);
     write_database(&writer, status);
     write_sandboxes(&writer, status);
+    write_buckets(&writer, status);
     write_quotas(&writer, status);
     write_billing(&writer, &status->billing);
     jsonw_array(&writer, "conditions");

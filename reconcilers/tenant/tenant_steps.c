@@ -5,6 +5,7 @@
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/registry/steps.h"
 #include "reconcilers/sandbox/steps.h"
+#include "reconcilers/storage/steps.h"
 #include "reconcilers/tenant/tenant.h"
 #include "reconcilers/tenant/tenant_internal.h"
 
@@ -88,10 +89,30 @@ const struct step tenant_steps[] = {
         .needs = {"Owner"},
         .ensure = members_ensure,
     },
+    {
+        .name = "Buckets",
+        .condition = CONDITION_STORAGE,
+        .needs = {"Record"},
+        .ensure = buckets_ensure,
+        .finalize = buckets_finalize,
+    },
+    {
+        .name = "StorageUsage",
+        .condition = CONDITION_STORAGE,
+        .needs = {"Buckets", "Quotas"},
+        .ensure = storage_usage_ensure,
+    },
+    {
+        .name = "StorageKeys",
+        .condition = CONDITION_STORAGE,
+        .needs = {"StorageUsage", "Namespace"},
+        .ensure = storage_keys_ensure,
+        .finalize = storage_keys_finalize,
+    },
     /* Needs everything that is undone, so that it is the first when a tenant is deleted. */
     {
         .name = "Snapshot",
-        .needs = {"DatabaseLogin", "Members", "Quotas"},
+        .needs = {"DatabaseLogin", "Members", "Quotas", "StorageKeys"},
         .finalize = snapshot_finalize,
     },
 };
@@ -101,6 +122,7 @@ const struct step_condition tenant_conditions[] = {
     {CONDITION_REGISTERED, MESSAGE_REGISTERED}, {CONDITION_DATABASE, MESSAGE_DATABASE},
     {CONDITION_SCHEMA, MESSAGE_SCHEMA},         {CONDITION_OWNER, MESSAGE_OWNER},
     {CONDITION_QUOTAS, MESSAGE_QUOTAS},         {CONDITION_SANDBOXES, MESSAGE_SANDBOXES},
+    {CONDITION_STORAGE, MESSAGE_STORAGE},
 };
 const size_t tenant_condition_count = ARRAY_COUNT(tenant_conditions);
 

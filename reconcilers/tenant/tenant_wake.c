@@ -2,6 +2,7 @@
 #include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/model/store.h"
 #include "reconcilers/model/template.h"
 #include "reconcilers/objects/children.h"
 #include "reconcilers/tenant/tenant.h"
@@ -43,6 +44,10 @@ static void wake_counts(struct tenant_wake *wake, const struct record *record)
         queue_add_after(wake->database_servers, tenant->status.place.server, COUNT_DELAY_MS,
                         QUEUE_NORMAL);
     }
+    for (size_t i = 0; i < tenant->status.bucket_count; i++) {
+        queue_add_after(wake->object_stores, tenant->status.buckets[i].store, COUNT_DELAY_MS,
+                        QUEUE_NORMAL);
+    }
     const struct sandbox *sandboxes =
         tenant_sandboxes(tenant, find_tier(wake->services->tiers, &scratch, tenant->tier), &count);
     wake_templates(wake, sandboxes, count);
@@ -61,11 +66,12 @@ static void on_tenant(void *context, enum cache_change change, const struct reco
     }
 }
 
-/* Which tenants a changed tier, server or template concerns. */
+/* Which tenants a changed tier, server, store or template concerns. */
 struct selection {
     struct tenant_wake *wake;
     const char *tier;      /* NULL: not by tier */
     const char *server;    /* NULL: not by server */
+    const char *store;     /* NULL: not by store */
     const char *template_; /* NULL: not by template */
 };
 
@@ -99,7 +105,10 @@ static bool wake_if_selected(void *context, const struct record *record)
     bool by_server =
         selection->server && (text_equal(tenant->status.place.server, selection->server) ||
                               is_waiting_for_server(tenant));
-    if (by_tier || by_server ||
+    bool by_store =
+        selection->store && (tenant->status.bucket_count == 0 ||
+                             text_equal(tenant->status.buckets[0].store, selection->store));
+    if (by_tier || by_server || by_store ||
         (selection->template_ && uses_template(selection, &scratch, tenant))) {
         queue_add(selection->wake->tenants, tenant->name, QUEUE_NORMAL);
     }
@@ -178,6 +187,38 @@ static void on_database_server(void *context, enum cache_change change, const st
     }
 }
 
+/* A store matters when its spec changed, when it was found to be able to do something else, and
+ * when it can be reached again. */
+static bool store_mattered(const struct record *before, const struct record *after)
+{
+    AUTO(arena) struct arena scratch = {0};
+    arena_init(&scratch, 0);
+    struct object_store *was = ARENA_NEW(&scratch, struct object_store);
+    struct object_store *is = ARENA_NEW(&scratch, struct object_store);
+    if (!before || !after) {
+        return true;
+    }
+    object_store_unpack(before, &scratch, was);
+    object_store_unpack(after, &scratch, is);
+    return was->generation != is->generation || was->probed_generation != is->probed_generation ||
+           (!condition_is_true(&was->conditions, CONDITION_REACHABLE) &&
+            condition_is_true(&is->conditions, CONDITION_REACHABLE));
+}
+
+static void on_object_store(void *context, enum cache_change change, const struct record *before,
+                            const struct record *after, bool initial)
+{
+    struct tenant_wake *wake = context;
+    const char *key = record_key(after ? after : before);
+    if (change != CACHE_REMOVED) {
+        queue_add(wake->object_stores, key, initial ? QUEUE_LOW : QUEUE_NORMAL);
+    }
+    if (!initial && store_mattered(before, after)) {
+        struct selection selection = {.wake = wake, .store = key};
+        cache_each(wake->services->tenants, wake_if_selected, &selection);
+    }
+}
+
 static int64_t template_generation(const struct record *record)
 {
     if (!record) {
@@ -217,5 +258,6 @@ void tenant_wake_install(struct tenant_wake *wake)
     cache_listen(services->tiers, on_tier, wake);
     cache_listen(services->database_servers, on_database_server, wake);
     cache_listen(services->sandbox_templates, on_template, wake);
+    cache_listen(services->object_stores, on_object_store, wake);
     children_listen(services->children, on_child, wake);
 }

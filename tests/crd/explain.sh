@@ -26,7 +26,7 @@ explain_fault()
 }
 export -f explain_fault
 
-for kind in tenants tenanttiers databaseservers sandboxtemplates; do
+for kind in tenants tenanttiers databaseservers objectstores sandboxtemplates; do
     fields "$kind" >"$TMP/fields"
     count=$(wc -l <"$TMP/fields")
     if [ "$count" -lt 20 ]; then
@@ -37,5 +37,5 @@ for kind in tenants tenanttiers databaseservers sandboxtemplates; do
     while read -r path; do
         [ -z "$path" ] || fail "kubectl explain $path" "no description"
     done <<<"$faults"
-    check "kubectl explain $kind opens with what it is" 1 "$(kubectl explain "$kind" | grep -cE 'A (Tenant|TenantTier|DatabaseServer|SandboxTemplate) (is|says) ')"
+    check "kubectl explain $kind opens with what it is" 1 "$(kubectl explain "$kind" | grep -cE 'An? (Tenant|TenantTier|DatabaseServer|ObjectStore|SandboxTemplate) (is|says) ')"
 done

@@ -5,7 +5,7 @@
 PASSED=0
 FAILED=0
 CONTROLLER=system:serviceaccount:tenantry-system:tenantry-controller
-CRDS=(tenants.tenantry.dev tenanttiers.tenantry.dev databaseservers.tenantry.dev sandboxtemplates.tenantry.dev)
+CRDS=(tenants.tenantry.dev tenanttiers.tenantry.dev databaseservers.tenantry.dev objectstores.tenantry.dev sandboxtemplates.tenantry.dev)
 API=/apis/tenantry.dev/v1alpha1
 
 # The smallest valid object of each kind; a case is one of these and a jq program that changes it.
@@ -16,6 +16,9 @@ declare -A BASE=(
         "spec":{"quotas":{"sandboxes":1}}}'
     [databaseservers]='{"apiVersion":"tenantry.dev/v1alpha1","kind":"DatabaseServer","metadata":{"name":"crdtest"},
         "spec":{"hosts":["db.example.com"],"credentialsSecretRef":{"name":"primary"}}}'
+    [objectstores]='{"apiVersion":"tenantry.dev/v1alpha1","kind":"ObjectStore","metadata":{"name":"crdtest"},
+        "spec":{"endpoint":"https://s3.example.com","credentialsSecretRef":{"name":"store"},
+            "accounts":{"driver":"AwsIam","endpoint":"https://iam.example.com"}}}'
     [sandboxtemplates]='{"apiVersion":"tenantry.dev/v1alpha1","kind":"SandboxTemplate","metadata":{"name":"crdtest"},
         "spec":{"image":"example.com/app:1"}}'
 )
@@ -163,7 +166,7 @@ remove()
 clean_up()
 {
     local kind name
-    for kind in tenants tenanttiers databaseservers sandboxtemplates; do
+    for kind in tenants tenanttiers databaseservers objectstores sandboxtemplates; do
         request GET "$API/$kind"
         for name in $(jq -r '.items[].metadata.name | select(startswith("crdtest"))' <<<"$BODY"); do
             remove "$API/$kind/$name"

@@ -190,7 +190,7 @@ as_controller patch "$API/tenants/crdtest-kept" '[{"op":"test","path":"/metadata
 expect "controller: removes its finalizer" 200
 
 # What is in use cannot be deleted, and only the controller says what is in use.
-for kind in tenanttiers databaseservers sandboxtemplates; do
+for kind in tenanttiers databaseservers objectstores sandboxtemplates; do
     make "$kind" crdtest-used
     patch "$API/$kind/crdtest-used" '{"metadata":{"labels":{"tenantry.dev/in-use":"true"}}}'
     expect "$kind: nobody else sets the in-use label" 403 "set by the controller alone"

@@ -10,7 +10,7 @@ can()
     check "the controller: $*" "$answer" "$got"
 }
 
-for kind in tenants tenanttiers databaseservers sandboxtemplates; do
+for kind in tenants tenanttiers databaseservers objectstores sandboxtemplates; do
     for verb in get list watch patch; do
         can yes "$verb" "$kind.tenantry.dev"
     done
@@ -111,7 +111,7 @@ check "rules name what they bind" "" "$(kubectl get clusterroles,roles --all-nam
 for user in admin:yes viewer:no; do
     kubectl create clusterrolebinding "crdtest-${user%:*}" --clusterrole="tenantry-platform-${user%:*}" --user="crdtest-${user%:*}" \
         --dry-run=client -o json | kubectl apply -f - >/dev/null
-    for kind in tenants tenanttiers databaseservers sandboxtemplates; do
+    for kind in tenants tenanttiers databaseservers objectstores sandboxtemplates; do
         check "platform ${user%:*}: list $kind" yes "$(kubectl auth can-i list "$kind.tenantry.dev" --as="crdtest-${user%:*}" 2>/dev/null || true)"
         check "platform ${user%:*}: delete $kind" "${user#*:}" "$(kubectl auth can-i delete "$kind.tenantry.dev" --as="crdtest-${user%:*}" 2>/dev/null || true)"
     done

@@ -3,6 +3,7 @@
 #include "tests/check.h"
 
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/model/store.h"
 #include "reconcilers/tenant/tenant.h"
 #include "reconcilers/tenant/tenant_internal.h"
 
@@ -228,7 +229,7 @@ static void inputs_hash_tells_every_input_apart(void **state)
     const struct tier tier = {.name = "premium", .quotas = quotas, .quota_count = 1};
     const struct tier other = {.name = "premium"};
     const struct database_server server = {.name = "p", .port = 5432};
-    const struct services services = {0};
+    const struct services services = {.object_stores = cache_new(&object_store_codec)};
     fixture->tenant.adopt = "";
     fixture->tenant.erase_members = "";
     tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, a);
@@ -242,6 +243,7 @@ static void inputs_hash_tells_every_input_apart(void **state)
     tenant_inputs_hash(&services, &fixture->tenant, &tier, &server, b);
     CHECK(strcmp(a, b) != 0);
     fixture_free(fixture);
+    cache_free(services.object_stores);
 }
 
 static void table_of_steps_is_sound_and_undoable(void **state)

@@ -1,0 +1,209 @@
+/* The step StorageUsage: how much of storage_mb is used, looked at at drift checks alone; between
+ * them the registry's row says what was seen last.
+ *
+ * A tenant's usage is what it could get back by deleting: the newest versions of its objects, and
+ * its database. Older versions are the platform's cost of undoing: they go after the store's days.
+ * One listing of a bucket serves both. */
+#include "controller/base/clock.h"
+#include "controller/base/str.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/drivers/sql.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/registry/registry.h"
+#include "reconcilers/storage/bucket_documents.h"
+#include "reconcilers/storage/steps.h"
+#include "reconcilers/storage/storage_internal.h"
+
+enum { MEGABYTE_SHIFT = 20, DAY_S = 24 * 60 * 60 };
+
+struct measuring {
+    struct reconcile *rc;
+    struct tenant_work *work;
+    const struct store_loan *loan;
+    const char *bucket;
+    struct s3_batch *batch; /* NULL: the store removes what is old by itself */
+    int64_t now_s;
+    int64_t bytes;
+};
+
+/* ---- buckets ---- */
+
+static int on_object(void *context, const struct s3_item *item, struct err *err)
+{
+    struct measuring *measuring = context;
+    (void)err;
+    measuring->bytes += item->size_bytes;
+    return 0;
+}
+
+static int on_version(void *context, const struct s3_item *item, struct err *err)
+{
+    struct measuring *measuring = context;
+    int64_t kept_s = measuring->loan->store->version_retention_days * DAY_S;
+
+    if (item->latest) {
+        measuring->bytes += item->delete_marker ? 0 : item->size_bytes;
+        return 0;
+    }
+    if (!measuring->batch || item->modified_s + kept_s > measuring->now_s) {
+        return 0;
+    }
+    return s3_batch_add(measuring->batch, item->key, item->version, err);
+}
+
+static int on_upload(void *context, const struct s3_item *item, struct err *err)
+{
+    struct measuring *measuring = context;
+
+    if (item->modified_s + UPLOAD_RETENTION_DAYS * DAY_S > measuring->now_s) {
+        return 0;
+    }
+    return s3_abort_upload(measuring->loan->s3, &measuring->rc->call, measuring->bucket, item->key,
+                           item->version, err);
+}
+
+/* In one listing: what counts, and what is old. */
+static int measure_and_sweep(struct measuring *measuring, struct err *err)
+{
+    struct s3 *s3 = measuring->loan->s3;
+    const struct call *call = &measuring->rc->call;
+    const struct store_capabilities *can = &measuring->loan->store->capabilities;
+    const char *bucket = measuring->bucket;
+
+    if (!can->versioning) {
+        return s3_list_objects(s3, call, bucket, "", on_object, measuring, err);
+    }
+    AUTO(s3_batch) struct s3_batch *batch = can->lifecycle ? NULL : s3_batch_new(s3, call, bucket);
+    measuring->batch = batch;
+    if (s3_list_versions(s3, call, bucket, "", on_version, measuring, err) ||
+        (batch && (s3_batch_finish(batch, err) ||
+                   s3_list_uploads(s3, call, bucket, on_upload, measuring, err)))) {
+        return -1;
+    }
+    if (batch && s3_batch_deleted(batch) > 0) {
+        work_event(measuring->work, EVENT_NORMAL, "VersionsExpired", "Sweep",
+                   "removed %zu versions from bucket \"%s\" that were older than %lld days",
+                   s3_batch_deleted(batch), bucket,
+                   (long long)measuring->loan->store->version_retention_days);
+    }
+    return 0;
+}
+
+/* Backups are swept as well, and not counted. */
+static int measure_buckets(struct measuring *measuring, struct err *err)
+{
+    const struct tenant_work *work = measuring->work;
+    const char *backups = name_bucket(measuring->rc->arena, measuring->loan->store->prefix,
+                                      work->tenant->subdomain, BUCKET_BACKUPS);
+
+    for (size_t i = 0; i < work->bucket_count; i++) {
+        int64_t before = measuring->bytes;
+        measuring->bucket = work->buckets[i].name;
+        if (measure_and_sweep(measuring, err)) {
+            return -1;
+        }
+        if (text_equal(measuring->bucket, backups)) {
+            measuring->bytes = before;
+        }
+    }
+    return 0;
+}
+
+/* ---- the database ---- */
+
+static int query_size(struct sql_conn *conn, const struct call *call,
+                      const struct tenant_place *place, int64_t *ret_bytes, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    if (place->isolation == ISOLATION_DATABASE) {
+        SQL(&query, "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database "
+                    "WHERE datname = ");
+        sql_param(&query, place->database);
+    } else {
+        SQL(&query, "SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint "
+                    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+                    "ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = ");
+        sql_param(&query, place->schema);
+    }
+    if (sql_query(conn, call, &query, &rows, err)) {
+        return -1;
+    }
+    *ret_bytes = sql_row_count(rows) > 0 ? sql_int(rows, 0, 0) : 0;
+    return 0;
+}
+
+/* Tables of isolation mode Row are shared, so that no size of theirs is one tenant's. */
+static int measure_database(struct measuring *measuring, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    const struct tenant_place *place = &measuring->work->place;
+    int64_t bytes = 0;
+
+    if (text_is_empty(place->database) || place->isolation == ISOLATION_ROW) {
+        return 0;
+    }
+    const char *database = place->isolation == ISOLATION_DATABASE ? NULL : place->database;
+    if (servers_borrow(measuring->work->services->servers, measuring->rc, place->server, database,
+                       &loan, err)) {
+        return -1;
+    }
+    if (query_size(loan.conn, &measuring->rc->call, place, &bytes, err)) {
+        loan.failure = *err;
+        return -1;
+    }
+    measuring->bytes += bytes;
+    return 0;
+}
+
+/* ---- the step ---- */
+
+static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *ret_megabytes,
+                   struct err *err)
+{
+    AUTO(store_loan) struct store_loan loan = {0};
+    struct measuring measuring = {.rc = rc, .work = work, .loan = &loan, .now_s = clock_wall_s()};
+
+    if (work->bucket_count > 0) {
+        if (stores_borrow(work->services->stores, rc, work->buckets[0].store, &loan, err)) {
+            return -1;
+        }
+        if (measure_buckets(&measuring, err)) {
+            loan.failure = *err;
+            return -1;
+        }
+        stores_return(&loan);
+    }
+    if (measure_database(&measuring, err)) {
+        return -1;
+    }
+    int64_t rest = (measuring.bytes & ((1 << MEGABYTE_SHIFT) - 1)) > 0 ? 1 : 0;
+    *ret_megabytes = (measuring.bytes >> MEGABYTE_SHIFT) + rest;
+    return storage_usage_put(work->services->registry, rc, work->tenant_id, *ret_megabytes, err);
+}
+
+static void read_quota(const struct tenant_work *work, int64_t *ret_limit, int64_t *ret_used)
+{
+    for (size_t i = 0; i < work->quota_count; i++) {
+        if (text_equal(work->quotas[i].resource, "storage_mb")) {
+            *ret_limit = work->quotas[i].limit;
+            *ret_used = work->quotas_used[i];
+        }
+    }
+}
+
+int storage_usage_ensure(struct reconcile *rc, void *subject, struct err *err)
+{
+    struct tenant_work *work = subject;
+    int64_t limit = -1;
+    int64_t used = 0;
+
+    read_quota(work, &limit, &used);
+    if (rc->drift_check && measure(rc, work, &used, err)) {
+        return -1;
+    }
+    work->storage_spent = limit >= 0 && used >= limit;
+    return 0;
+}
