@@ -35,7 +35,7 @@ static bool parse(struct str text, struct network *ret)
     struct in_addr v4;
     int64_t bits = -1;
 
-    if (host.len >= sizeof(address) || (text.len > 0 && !str_to_int64(text, &bits))) {
+    if (host.len >= sizeof(address) || (text.len > 0 && (!str_to_int64(text, &bits) || bits < 0))) {
         return false;
     }
     (void)snprintf(address, sizeof(address), "%.*s", (int)host.len, host.ptr);

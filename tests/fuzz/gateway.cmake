@@ -1,0 +1,1 @@
+tenantry_fuzz(fuzz_request tenantry_gateway_parts)
