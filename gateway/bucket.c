@@ -12,7 +12,7 @@ enum {
 };
 
 /* Slower than this, each request asks for itself, so that what the registry shows is exact. */
-static const int64_t slow_per_second = 50;
+static const int64_t slow_per_second = 200;
 
 void bucket_init(struct bucket *bucket)
 {
