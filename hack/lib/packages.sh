@@ -15,10 +15,14 @@ NEEDS_RUN=(
     command:flock=util-linux command:setpriv=util-linux file:/etc/ssl/certs/ca-certificates.crt=ca-certificates
     command:psql=postgresql-client "file:/usr/lib/postgresql/*/bin/postgres=postgresql"
 )
+# What tests run beside that: nginx in front of the gateway.
+NEEDS_TEST=(
+    command:nginx=nginx-light
+)
 NEEDS_CHECK=(
     command:clang-19=clang-19 command:clang-format-19=clang-format-19 command:clang-tidy-19=clang-tidy-19 command:shellcheck=shellcheck
 )
-export NEEDS_BUILD NEEDS_RUN NEEDS_CHECK
+export NEEDS_BUILD NEEDS_RUN NEEDS_TEST NEEDS_CHECK
 
 need_met()
 {

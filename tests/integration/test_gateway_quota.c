@@ -16,7 +16,7 @@
 #include "tests/integration/gateway_fixture.h"
 #include "tests/integration/postgres.h"
 
-enum { GATEWAYS = 3, CLIENTS = 9, USUAL_REQUESTS = 6000, SETTLE_MS = 20000 };
+enum { GATEWAYS = 3, CLIENTS = 9, USUAL_REQUESTS = 3000, SETTLE_MS = 20000 };
 
 static struct gateway_process gateways[GATEWAYS];
 
