@@ -4,6 +4,7 @@
 #include "controller/base/jsonw.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/server_health.h"
+#include "reconcilers/database/server_orphans.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/model/codec.h"
@@ -27,6 +28,8 @@ struct visit {
     bool looked;                 /* health is filled */
     struct server_health health; /* in rc->arena */
     struct err failure;          /* why it cannot serve; cls ERR_OK when it can */
+    bool orphans_known;          /* looked for in this run */
+    const char *orphans;         /* in words, "" if there are none */
 };
 
 /* ---- counting ---- */
@@ -73,6 +76,28 @@ static int look(struct visit *visit, struct err *err)
     return 0;
 }
 
+/* Once a drift check: it reads every mark on the server. A Tenant that is not in the cache yet must
+ * not make its things look like nobody's. */
+static int look_for_orphans(struct visit *visit, struct err *err)
+{
+    AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
+    int64_t count = 0;
+
+    if (!visit->rc->drift_check || !visit->looked || !cache_is_synced(visit->services->tenants)) {
+        return 0;
+    }
+    if (server_find_orphans(visit->rc, visit->services, visit->server->name, &count, &words, err)) {
+        return -1;
+    }
+    visit->orphans_known = true;
+    visit->orphans = count == 0 ? ""
+                                : arena_printf(visit->rc->arena,
+                                               "%lld databases and roles bear the mark of a tenant "
+                                               "that no Tenant stands for, and are left alone: %s",
+                                               (long long)count, buf_text(&words));
+    return 0;
+}
+
 /* ---- the status ---- */
 
 static void put(struct condition_set *set, const struct visit *visit, const char *type,
@@ -114,6 +139,11 @@ static void put_conditions(struct condition_set *set, const struct visit *visit,
         put(set, visit, CONDITION_REACHABLE, CONDITION_FALSE, failure->reason, failure->message);
     }
     put_hardened(set, visit, words);
+    if (visit->orphans_known && *visit->orphans) {
+        put(set, visit, CONDITION_ORPHANED, CONDITION_TRUE, "OrphansFound", visit->orphans);
+    } else if (visit->orphans_known) {
+        condition_remove(set, CONDITION_ORPHANED);
+    }
     if (failure->cls == ERR_OK) {
         put(set, visit, CONDITION_READY, CONDITION_TRUE, "AsSpecified", MESSAGE_SERVER_READY);
     } else {
@@ -234,6 +264,7 @@ static struct outcome forget(struct reconcile *rc, const struct services *servic
     struct err err;
 
     servers_forget(services->servers, rc->key);
+    server_forget_orphans(rc->key);
     return registry_server_remove(services->registry, rc, rc->key, &err) ? outcome_from_err(&err, 0)
                                                                          : outcome_done(0);
 }
@@ -275,6 +306,9 @@ struct outcome database_server_reconcile(struct reconcile *rc)
     struct outcome outcome = visit->failure.cls == ERR_OK
                                  ? outcome_done(next_ms)
                                  : outcome_from_err(&visit->failure, next_ms);
+    if (look_for_orphans(visit, &err)) {
+        merge(&outcome, &err, next_ms);
+    }
     if (write_label(visit, &err)) {
         merge(&outcome, &err, next_ms);
     }

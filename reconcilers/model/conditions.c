@@ -88,6 +88,10 @@ const struct reason reasons[] = {
     {"Paused", "The annotation tenantry.dev/paused stops all work on the tenant.",
      "Remove the annotation to go on."},
     {"ObjectTooLarge", "An object of the API is larger than any that is read.", "Make it smaller."},
+    {"OrphansFound",
+     "Things on the server bear the marks of tenants that no Tenant stands for; they are left "
+     "alone.",
+     "Let a Tenant of that name adopt them (tenantry.dev/adopt: the id), or drop them."},
     {"OutOfResources", "The controller has no threads or descriptors left.", "Raise its limits."},
     {"PoolExhausted", "All connections of the pool are in use.", "Nothing; it is tried again."},
     {"Progressing", "The work goes on.", ""},
@@ -196,6 +200,7 @@ const char *const record_dictionary[] = {
     CONDITION_MOVE_PENDING,
     CONDITION_REACHABLE,
     CONDITION_HARDENED,
+    CONDITION_ORPHANED,
     "AsSpecified",
     "NotSuspended",
     "Suspended",

@@ -22,6 +22,7 @@
 #define CONDITION_MOVE_PENDING "MovePending"
 #define CONDITION_REACHABLE "Reachable"
 #define CONDITION_HARDENED "Hardened"
+#define CONDITION_ORPHANED "Orphaned"
 
 /* What a condition says when it is as it should be. */
 #define MESSAGE_READY "The tenant is as its spec says."

@@ -14,7 +14,7 @@ foreach(test sql sql_connect sql_pool migrate)
   set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
 endforeach()
 
-foreach(test billing registry registry_parts registry_purge)
+foreach(test billing registry registry_parts registry_purge registry_scale)
   tenantry_integration_test(test_${test} test_${test}.c postgres_alone tenantry_registry)
   target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/registry_fixture.c)
   set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)

@@ -92,14 +92,20 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct outcome reconcile(const struct world *world)
+static struct outcome reconcile_when(const struct world *world, bool drift_check)
 {
     AUTO(arena) struct arena arena;
     struct services services = world->fixture->services;
-    struct reconcile rc = {.arena = &arena, .key = world->name, .environment = &services};
+    struct reconcile rc = {
+        .arena = &arena, .key = world->name, .drift_check = drift_check, .environment = &services};
 
     arena_init(&arena, 0);
     return database_server_reconcile(&rc);
+}
+
+static struct outcome reconcile(const struct world *world)
+{
+    return reconcile_when(world, false);
 }
 
 /* "True AsSpecified: message" */
@@ -301,6 +307,90 @@ static void a_server_in_use_is_counted_and_labelled(void **state)
     json_decref(object);
 }
 
+#define ORPHAN_ID "99999999-1111-4222-8333-444444444444"
+
+/* A Tenant in the cache, which knows its id. */
+static void set_tenant_of(const struct world *world, const char *id)
+{
+    static int version = 100; /* a cache keeps what has the version that it knows */
+    struct watch_handler handler = cache_watch_handler(world->fixture->services.tenants);
+    AUTO(free)
+    char *json = xasprintf("{\"metadata\":{\"name\":\"t\",\"uid\":\"u\",\"resourceVersion\":"
+                           "\"%d\"},\"spec\":{\"tier\":\"free\",\"owner\":{\"email\":\"a@b.c\"}},"
+                           "\"status\":{\"tenantID\":\"%s\"}}",
+                           version++, id);
+
+    handler.replace_begin(handler.context);
+    handler.replace_object(handler.context, str_from(json));
+    handler.replace_end(handler.context, "999");
+}
+
+#define check_orphans(world, words) check_orphans_at((world), (words), __LINE__)
+static void check_orphans_at(const struct world *world, const char *words, int line)
+{
+    struct outcome outcome = reconcile_when(world, true);
+    CHECK_OK(outcome.err.cls == ERR_OK ? 0 : -1, &outcome.err);
+    AUTO(free) char *text = condition(world, "Orphaned");
+    if (words) {
+        if (!str_starts_with(str_from(text), STR("True OrphansFound: 2 databases and roles")) ||
+            !strstr(text, words)) {
+            fail_msg("line %d: Orphaned is \"%s\", expected to hold \"%s\"", line, text, words);
+        }
+    } else {
+        CHECK_TEXT(text, "");
+    }
+}
+
+/* What no Tenant stands for is told, whatever its marks say; and never dropped. */
+static void orphans_are_told_and_left_alone(void **state)
+{
+    const struct world *world = *state;
+    AUTO(sql_conn) struct sql_conn *registry = postgres_connect("dbname=registry_of_database_test");
+
+    set_tenants(world, 0);
+    check_orphans(world, NULL);
+    postgres_run(NULL,
+                 "CREATE ROLE \"tenant_lost.owner\"; COMMENT ON ROLE \"tenant_lost.owner\" IS "
+                 "'tenantry: tenant " ORPHAN_ID " uid u'");
+    postgres_run(NULL, "CREATE DATABASE tenant_lost TEMPLATE template0");
+    postgres_run(NULL, "COMMENT ON DATABASE tenant_lost IS 'tenantry: tenant " ORPHAN_ID " uid u'");
+    (void)reconcile(world); /* not at every event */
+    AUTO(free) char *quiet = condition(world, "Orphaned");
+    CHECK_TEXT(quiet, "");
+    check_orphans(world, "tenant id " ORPHAN_ID ": database \"tenant_lost\", role "
+                         "\"tenant_lost.owner\"");
+    check_condition(world, "Ready", "True AsSpecified");
+    feed(world);
+    AUTO(free) char *before = resource_version(world);
+    check_orphans(world, "tenant_lost");
+    AUTO(free) char *after = resource_version(world);
+    CHECK_TEXT(after, before);
+
+    /* A Tenant of that id; a row in force of a Tenant that does not know its id yet; something kept
+     * on purpose: no orphans. */
+    set_tenant_of(world, ORPHAN_ID);
+    check_orphans(world, NULL);
+    set_tenant_of(world, "");
+    check_orphans(world, "tenant_lost");
+    postgres_run(registry, "INSERT INTO public.tenants (id, name, subdomain, tier, database_name, "
+                           "tenant_name, tenant_uid) VALUES ('" ORPHAN_ID "', 't', 'lost', 'free', "
+                           "'tenant_lost', 't', 'u')");
+    check_orphans(world, NULL);
+    postgres_run(registry, "UPDATE public.tenants SET tenant_uid = 'another'");
+    check_orphans(world, "tenant_lost");
+    postgres_run(registry, "INSERT INTO public.tenant_retained (tenant_id, subdomain, kind, name, "
+                           "location) VALUES ('" ORPHAN_ID "', 'lost', 'database', 'tenant_lost', "
+                           "'primary')");
+    check_orphans(world, NULL);
+    postgres_run(registry, "DELETE FROM public.tenants");
+    check_orphans(world, "tenant_lost");
+    CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_database WHERE datname = 'tenant_lost'"),
+              1);
+    postgres_run(NULL, "DROP DATABASE tenant_lost");
+    postgres_run(NULL, "DROP ROLE \"tenant_lost.owner\"");
+    check_orphans(world, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_server_that_does_not_answer_is_said_to_and_heals),
         cmocka_unit_test(a_standby_takes_no_tenants),
         cmocka_unit_test(a_server_in_use_is_counted_and_labelled),
+        cmocka_unit_test(orphans_are_told_and_left_alone),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

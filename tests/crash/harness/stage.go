@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -135,7 +136,44 @@ func courses() []*course {
 			{"deletion " + policy, remove, isGone, true},
 		}})
 	}
-	return list
+	// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
+	return append(list, &course{"Grace", []*stage{
+		{"provision", apply(fmt.Sprintf(specAtFirst, "Delete")), isReady, false},
+		{"suspension", apply(with(specAtFirst, "Delete", `"state":"Suspended"`)), isReady, true},
+		{"resumption", apply(with(specAtFirst, "Delete", `"state":"Active","deletionGraceDays":7`)), isReady, false},
+		{"deletion Grace", remove, isGone, true},
+		{"adoption", adopt(with(specAtFirst, "Delete", `"deletionGraceDays":7`)), isReady, false},
+		{"deletion again", remove, isGone, true},
+		{"purge", letTimePass, isPurged, true},
+	}})
+}
+
+// with is a spec with more in it.
+func with(spec, policy, more string) string {
+	return strings.Replace(fmt.Sprintf(spec, policy), "{", "{"+more+",", 1)
+}
+
+// adopt makes the Tenant anew, and has it take back what the one before it left.
+func adopt(spec string) func(*world, *tenant) error {
+	return func(w *world, t *tenant) error {
+		manifest := fmt.Sprintf(`{"apiVersion":"tenantry.dev/v1alpha1","kind":"Tenant","metadata":{"name":%q,"annotations":{"tenantry.dev/adopt":%q}},"spec":%s}`,
+			t.name, t.id, t.concrete(spec))
+		_, err := w.request(http.MethodPatch, tenants+"/"+t.name+"?fieldManager=user&force=true", "application/apply-patch+yaml", manifest)
+		return err
+	}
+}
+
+// letTimePass ends the days of grace.
+func letTimePass(w *world, t *tenant) error {
+	_, err := w.psql("tenantry_registry", fmt.Sprintf("UPDATE tenant_retained SET delete_after = '2020-01-01' WHERE tenant_id = '%s'", t.id))
+	return err
+}
+
+// isPurged: nothing is kept for the tenant any more.
+func isPurged(w *world, t *tenant) (bool, string, error) {
+	left, err := w.psql("tenantry_registry", fmt.Sprintf("SELECT coalesce(string_agg(kind || ' ' || name, ', '), '') FROM tenant_retained WHERE tenant_id = '%s'", t.id))
+	left = strings.TrimSpace(left)
+	return err == nil && left == "", "still kept: " + left, err
 }
 
 // wait waits until the stage is done, the controller has ended, or the time is over.
