@@ -21,6 +21,8 @@ static const struct api_route routes[] = {
     {METHOD_DELETE, "/api/keys/", 0, api_revoke_key},
     {METHOD_GET, "/api/quotas", 0, api_list_quotas},
     {METHOD_POST, "/api/quotas", API_PLATFORM | API_WITHOUT_QUOTA, api_change_quotas},
+    {METHOD_POST, "/api/payments", API_PAYMENTS | API_WITHOUT_QUOTA | API_SUSPENDED,
+     api_record_payment},
 };
 
 /* ---- routing ---- */

@@ -20,6 +20,8 @@ enum {
     API_PASSWORD_CHANGE = 4, /* open to who must change his password first */
     API_PLATFORM = 16,       /* for the platform's own token, and nobody else */
     API_SLOW = 8,            /* hashes a password: rate-limited, by threads of its own */
+    API_PAYMENTS = 32,       /* for the token of whoever takes payments, and nobody else */
+    API_SUSPENDED = 64,      /* open to suspended tenants too */
 };
 
 struct api_call;

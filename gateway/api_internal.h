@@ -21,6 +21,7 @@ void api_create_key(struct api_call *call);
 void api_revoke_key(struct api_call *call);
 void api_list_quotas(struct api_call *call);
 void api_change_quotas(struct api_call *call);
+void api_record_payment(struct api_call *call);
 
 /* The answer {"error": text}. */
 void api_fail(struct api_call *call, int status, const char *text);

@@ -20,6 +20,8 @@ struct gateway {
     struct sql_pool *registry;  /* for the API */
     unsigned char platform[32]; /* SHA-256 of the platform's own token */
     bool has_platform;
+    unsigned char payments[32]; /* and that of whoever takes payments */
+    bool has_payments;
     struct trust *trust; /* whose X-Forwarded-Host counts */
     char replica[UUID_TEXT_BYTES];
     /* Monotonic: until then what is known from the registry counts as true. 0 = it cannot be

@@ -52,25 +52,38 @@ static int open_registry(void *context, const struct call *call, struct sql_conn
     return sql_connect_uri(call, &program->registry_url, ret, err);
 }
 
-static int load_platform_token(struct program *program, struct err *err)
+/* The digest of the token in the file; none, without a file. */
+static int load_token(const char *flag, const char *file, unsigned char ret_digest[SHA256_BYTES],
+                      bool *ret_is_there, struct err *err)
 {
     AUTO(secret) struct secret token = {0};
-    const char *file = program->options.platform_token_file;
 
     if (!file) {
         return 0;
     }
     if (secret_read_file(&token, file, FILE_MAX_BYTES, err)) {
-        return err_wrap(err, "--platform-token-file");
+        return err_wrap(err, "--%s", flag);
     }
     if (secret_length(&token) < TOKEN_MIN_CHARACTERS) {
         return err_set(err, ERR_TERMINAL, "InvalidOption",
-                       "the platform's token has fewer than %d characters", TOKEN_MIN_CHARACTERS);
+                       "--%s: the token has fewer than %d characters", flag, TOKEN_MIN_CHARACTERS);
     }
-    hash_sha256((struct str){secret_bytes(&token), secret_length(&token)},
-                program->gateway.platform);
-    program->gateway.has_platform = true;
+    hash_sha256((struct str){secret_bytes(&token), secret_length(&token)}, ret_digest);
+    *ret_is_there = true;
     return 0;
+}
+
+static int load_tokens(struct program *program, struct err *err)
+{
+    const struct options *options = &program->options;
+    struct gateway *gateway = &program->gateway;
+
+    return load_token("platform-token-file", options->platform_token_file, gateway->platform,
+                      &gateway->has_platform, err) ||
+                   load_token("payment-token-file", options->payment_token_file, gateway->payments,
+                              &gateway->has_payments, err)
+               ? -1
+               : 0;
 }
 
 static int load_files(struct program *program, struct err *err)
@@ -90,7 +103,7 @@ static int load_files(struct program *program, struct err *err)
     }
     return sessions_new(options->session_key_file, options->session_life_ms / 1000,
                         &gateway->sessions, err) ||
-                   load_platform_token(program, err) ||
+                   load_tokens(program, err) ||
                    trust_new(options->trusted_proxies, &gateway->trust, err)
                ? -1
                : 0;

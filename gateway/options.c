@@ -24,6 +24,8 @@ static const struct flag rows[] = {
      "how long a session lasts (default 1h)"},
     {"platform-token-file", FLAG_TEXT, AT(platform_token_file), 0, 0,
      "file with the token by which the platform's programs change quotas (default: none may)"},
+    {"payment-token-file", FLAG_TEXT, AT(payment_token_file), 0, 0,
+     "file with the token by which payments are told at /api/payments (default: none are taken)"},
     {"trusted-proxies", FLAG_TEXT, AT(trusted_proxies), 0, 0,
      "networks whose X-Forwarded-Host counts at /authz, such as 10.0.0.0/8 (default: none)"},
     {"tls-certificate-file", FLAG_TEXT, AT(certificate_file), 0, 0,

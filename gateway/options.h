@@ -20,6 +20,7 @@ struct options {
     const char *password_file;
     const char *session_key_file; /* NULL: one that dies with the process */
     const char *platform_token_file;
+    const char *payment_token_file;
     const char *trusted_proxies;
     const char *certificate_file;
     const char *key_file;

@@ -22,6 +22,7 @@ struct passage {
     struct record *record;
     struct principal principal;
     unsigned char digest[SHA256_BYTES];
+    bool takes_suspended; /* the route is open to suspended tenants */
 };
 
 /* What a check comes to. */
@@ -75,7 +76,7 @@ static enum check check_tenant(struct passage *passage, struct str host)
     if (!passage->record) {
         return answer(passage, OUTCOME_UNKNOWN_TENANT, REPLY_TENANT_NOT_FOUND);
     }
-    if (passage->record->facts.suspended) {
+    if (passage->record->facts.suspended && !passage->takes_suspended) {
         return answer(passage, OUTCOME_SUSPENDED, REPLY_SUSPENDED);
     }
     return CHECK_PASSED;
@@ -290,15 +291,15 @@ static enum served finish_call(struct conn *conn, const struct request *request)
     return SERVED_ANSWERED;
 }
 
-/* The platform's own programs show a token of their own. */
-static enum check check_platform(struct passage *passage)
+/* The platform's own programs show a token of their own; wanted is NULL when there is none. */
+static enum check check_platform(struct passage *passage, const unsigned char *wanted)
 {
     struct front_thread *thread = passage->conn->thread;
     struct str token = request_bearer(passage->request->authorization);
 
-    if (token.len > 0 && thread->gateway->has_platform) {
+    if (token.len > 0 && wanted) {
         auth_digest(thread->hasher, token, passage->digest);
-        if (CRYPTO_memcmp(passage->digest, thread->gateway->platform, SHA256_BYTES) == 0) {
+        if (CRYPTO_memcmp(passage->digest, wanted, SHA256_BYTES) == 0) {
             return CHECK_PASSED;
         }
     }
@@ -308,10 +309,13 @@ static enum check check_platform(struct passage *passage)
 static enum check check_caller(struct passage *passage, const struct api_route *route)
 {
     struct front_thread *thread = passage->conn->thread;
+    const struct gateway *gateway = thread->gateway;
     enum check check = CHECK_PASSED;
 
     if (route->flags & API_PLATFORM) {
-        check = check_platform(passage);
+        check = check_platform(passage, gateway->has_platform ? gateway->platform : NULL);
+    } else if (route->flags & API_PAYMENTS) {
+        check = check_platform(passage, gateway->has_payments ? gateway->payments : NULL);
     } else if (!(route->flags & API_WITHOUT_LOGIN)) {
         check = check_login(passage);
     }
@@ -338,8 +342,9 @@ static enum served serve_api(struct conn *conn, const struct request *request, c
     if (conn->call) {
         return finish_call(conn, request);
     }
-    enum check check = check_tenant(&passage, request->host);
     const struct api_route *route = api_find(request, &path_known);
+    passage.takes_suspended = route && (route->flags & API_SUSPENDED);
+    enum check check = check_tenant(&passage, request->host);
     if (check == CHECK_PASSED && !route) {
         check = answer(&passage, OUTCOME_API, path_known ? REPLY_METHOD : REPLY_NOT_FOUND);
     }

@@ -9,7 +9,8 @@
     "('public.quota_take(uuid, text, uuid, bigint, bigint, interval, interval)'), "                \
     "('public.quota_give(uuid, text, uuid, bigint, interval)'), "                                  \
     "('public.quota_change(uuid, jsonb, interval)'), ('public.gateway_used(uuid[], uuid[])'), "    \
-    "('public.gateway_alive(uuid, boolean)')"
+    "('public.gateway_alive(uuid, boolean)'), "                                                    \
+    "('public.billing_record_payment(text, uuid, date, numeric, text, timestamptz, timestamptz)')"
 #define TABLES                                                                                     \
     "('public.tenants'), ('public.tenant_quotas'), ('public.database_servers'), "                  \
     "('public.tenant_activity')"

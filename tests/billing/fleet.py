@@ -229,21 +229,22 @@ class World:
     def disturb(self):
         """Kill a worker at some moment of what it does now, and start another."""
         if self.random.random() < 0.5:
-            time.sleep(self.random.random() * 0.15)
+            time.sleep(self.random.random() * 0.5)
             self.kill_worker(self.random.randrange(len(self.workers)))
             self.start_worker()
 
     def settle(self, full=False):
         """Until everything is as wanted and billing has nothing left to do."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         question = f"""SELECT (SELECT count(*) FROM fleet.tenants w WHERE NOT fleet.as_wanted(w)),
             (SELECT string_agg(w, ' ') FROM public.billing_work({self.now_sql()}, {str(full).lower()}) w)"""
         while (answer := self.psql(question)) != "0|":
             if time.monotonic() > until:
-                raise SystemExit(f"not settled after 120 s: {answer}")
+                raise SystemExit(f"not settled in time: {answer}")
             for worker in self.workers:
                 if worker.poll() is not None:
                     raise SystemExit(f"a worker ended by itself with {worker.returncode}")
+            time.sleep(0.1)
 
     def stop(self):
         while self.workers:
@@ -315,10 +316,9 @@ class Fleet:
             self.record(tenant, "compute_hours", "count", hours, late)
             tenant.usage.append(("compute_hours", month, hours, today))
 
-    def change(self, at):
+    def change(self, tenant, at):
         """What happens to one tenant at that moment."""
-        tenant, today = self.random.choice(self.alive()), at.date()
-        what = self.random.random()
+        today, what = at.date(), self.random.random()
         if what < 0.65:
             if today > tenant.created.date():
                 self.use(tenant, at)
@@ -344,16 +344,8 @@ class Fleet:
     def day(self, at):
         """One day's changes, at noon; one a tenant, so that their order does not matter. The dead come back under new ids."""
         self.statements, self.reborn = [], []
-        touched = set()
-        for _ in range(max(1, len(self.tenants) // 25)):
-            before = self.random.getstate()
-            tenant = self.random.choice(self.alive())
-            self.random.setstate(before)
-            if tenant.uid not in touched:
-                touched.add(tenant.uid)
-                self.change(at)
-            else:
-                self.random.random()
+        for tenant in self.random.sample(self.alive(), max(1, len(self.alive()) // 4)):
+            self.change(tenant, at)
         for name in self.dead:
             if self.random.random() < 0.5:
                 self.create(name, at)
@@ -443,7 +435,7 @@ def main():
     parser.add_argument("--worker", required=True)
     parser.add_argument("--tenants", type=int, default=200)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--density", type=float, default=1.0, help="the part of the days on which something happens")
+    parser.add_argument("--density", type=float, default=0.12, help="the part of the days on which something happens")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     began = time.monotonic()
