@@ -33,6 +33,12 @@ for amount in -1 +1 1. .5 1e3 1,5 0x10 "1 " '1\n' NaN "" 1.0000001 123456789 '٣
         refuse tenanttiers "price '$amount' in $field" ".spec.price$field = \"$amount\"" "spec.price$field"
     done
 done
+for days in 0 30 3650; do
+    accept tenanttiers "suspended $days days after a bill was due" ".spec.price.suspendAfterDaysOverdue = $days"
+done
+for days in -1 3651 '"7"'; do
+    refuse tenanttiers "suspension after $days days" ".spec.price.suspendAfterDaysOverdue = $days" spec.price.suspendAfterDaysOverdue
+done
 refuse tenanttiers "a price that is a number" '.spec.price.monthly = 49' "must be of type string"
 for currency in eur EURO E "" 'E R'; do
     refuse tenanttiers "currency '$currency'" ".spec.price.currency = \"$currency\"" "spec.price.currency"
