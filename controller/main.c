@@ -19,6 +19,7 @@
 #include "reconcilers/registry/billing.h"
 #include "reconcilers/registry/registry.h"
 #include "reconcilers/sandbox/sandbox.h"
+#include "reconcilers/storage/snapshot_sink.h"
 #include "reconcilers/storage/stores.h"
 #include "reconcilers/tenant/tenant.h"
 
@@ -38,8 +39,7 @@ struct program {
     struct stores *stores;
     struct tenant_environment environment;
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
-        *watchdog_controller, *template_controller, *billing_controller,
-        *store_controller;
+        *watchdog_controller, *template_controller, *billing_controller, *store_controller;
     struct billing_duty billing;
     struct tenant_wake wake;
 };
@@ -117,6 +117,7 @@ static void make_services(struct program *program)
                 .system_namespace = options->namespace_,
                 .domain = options->domain,
                 .drift_period_ms = options->drift_period_ms,
+                .snapshots = &storage_snapshots,
                 .postgres_tools = options->postgres_tools,
                 .adopt_orphans = options->adopt_orphans,
             },

@@ -351,6 +351,12 @@ static int take_all(struct taking *taking, struct err *err)
     const struct services *services = taking->work->services;
     bool there = false;
 
+    /* Before anybody is locked out: without a place for it nothing changes. */
+    if (services->snapshots->open(services->snapshots->context, taking->rc, taking->work,
+                                  &taking->sink, err)) {
+        return -1;
+    }
+    taking->sink_open = true;
     if (seal(taking, &there, err)) {
         return -1;
     }
@@ -358,11 +364,6 @@ static int take_all(struct taking *taking, struct err *err)
         taking->work->snapshot_taken = true; /* nothing is there that could be lost */
         return 0;
     }
-    if (services->snapshots->open(services->snapshots->context, taking->rc, taking->work,
-                                  &taking->sink, err)) {
-        return -1;
-    }
-    taking->sink_open = true;
     if (force(taking, taking->earlier.unforced, taking->earlier.unforced_count, true, err) ||
         take_snapshot(taking, err) || check_dump(taking, err) || check_live(taking, err) ||
         force(taking, taking->unforced, taking->unforced_count, true, err) ||

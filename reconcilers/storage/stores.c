@@ -376,3 +376,24 @@ int stores_open_as(const struct store_loan *loan, const char *access_key,
 
     return s3_new(borrowed->clients->http, &config, ret, err);
 }
+
+int stores_open_apart(const struct store_loan *loan, struct http_client **ret_http, struct s3 **ret,
+                      struct err *err)
+{
+    const struct borrowed *borrowed = loan->internal;
+    const struct object_store *spec = loan->store;
+    const struct s3_config config =
+        config_of(spec, borrowed->clients->access_key, &borrowed->clients->secret_key);
+    const char *ca = text_is_empty(spec->ca_bundle) ? NULL : spec->ca_bundle;
+    struct http_client *http = NULL;
+
+    if (s3_http_client_new("s3-snapshot", ca, &http, err)) {
+        return -1;
+    }
+    if (s3_new(http, &config, ret, err)) {
+        http_client_free(http);
+        return -1;
+    }
+    *ret_http = http;
+    return 0;
+}

@@ -49,6 +49,12 @@ static inline void auto_release_store_loan(struct store_loan *loan)
 MUST_CHECK int stores_open_as(const struct store_loan *loan, const char *access_key,
                               const struct secret *secret_key, struct s3 **ret, struct err *err);
 
+/* The same store with the controller's key, over connections of its own: for a reader that takes
+ * its time, which would hold up all others that share a client. Both to be freed, s3 first, before
+ * the loan is returned. */
+MUST_CHECK int stores_open_apart(const struct store_loan *loan, struct http_client **ret_http,
+                                 struct s3 **ret, struct err *err);
+
 /* The controller of ObjectStore objects: Reachable, Ready, capabilities, tenants, in-use label.
  * rc->environment is struct services. */
 struct outcome object_store_reconcile(struct reconcile *rc);

@@ -427,7 +427,7 @@ static void a_superusers_session_is_waited_for(void **state)
     CHECK_INT(postgres_int(admin, "SELECT 1"), 1);
     CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_WAIT, "DatabaseBusy");
     CHECK_NOT_NULL(strstr(end.err.message, "night-watch"));
-    CHECK_INT(store.opened, 0);
+    CHECK(!store.finished);
     sql_close(admin);
     postgres_wait("SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = 'tenant_seen'");
     run_release(&end);
@@ -539,7 +539,7 @@ static void a_database_dropped_by_hand_holds_up_nothing(void **state)
     make(&run, fixture, &tenant);
     postgres_run(NULL, "DROP DATABASE tenant_hand WITH (FORCE)");
     CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
-    CHECK_INT(store.opened, 0);
+    CHECK(!store.finished);
 }
 
 static int set_up(void **state)
