@@ -171,7 +171,9 @@ static void make_controllers(struct program *program)
     };
     program->billing_controller =
         make_controller(program, "billing", 1, billing_reconcile, &program->billing);
-    queue_add(controller_queue(program->billing_controller), BILLING_KEY, QUEUE_NORMAL);
+    if (program->billing.period_ms > 0) {
+        queue_add(controller_queue(program->billing_controller), BILLING_KEY, QUEUE_NORMAL);
+    }
     program->store_controller =
         make_controller(program, "objectstore", 1, object_store_reconcile, &environment->services);
     program->wake = (struct tenant_wake){
