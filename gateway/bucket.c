@@ -3,12 +3,13 @@
 #include <stdint.h>
 
 enum {
-    IDLE_MS = 300,        /* a lease not spent from for so long goes back */
-    HURRY_MS = 1000,      /* after a recall, take only what is asked for */
-    EDGE_MS = 20,         /* end this much before the month does */
-    RATE_MS = 1000,       /* rates are measured over at least a part of this */
-    SHARE_PERCENT = 1,    /* of what remains, at most so much is held ahead */
-    AHEAD_PER_SECOND = 2, /* hold traffic of 1/2 s */
+    IDLE_MS = 300,     /* a lease not spent from for so long goes back */
+    HURRY_MS = 1000,   /* after a recall, take only what is asked for */
+    EDGE_MS = 20,      /* end this much before the month does */
+    RATE_MS = 1000,    /* rates are measured over at least a part of this */
+    SHARE_PERCENT = 1, /* of what remains, at most so much is held ahead */
+    REFILL_MIN = 8,    /* smaller leases are not asked for in good time */
+    RISE = 4,          /* a lease that ran dry is followed by one so much larger, if that is more */
 };
 
 /* Slower than this, each request asks for itself, so that what the registry shows is exact. */
@@ -78,11 +79,12 @@ static int64_t measure(struct bucket *bucket, int64_t spent, int64_t waiting, in
     return rate;
 }
 
-/* How much to hold beyond what is asked for just now. */
-static int64_t ahead(struct bucket *bucket, int64_t rate, int64_t now_ms)
+/* How much to hold beyond what is asked for just now: a second's traffic. What is measured while
+ * requests wait is the registry's speed and not theirs, hence the rise. */
+static int64_t ahead(struct bucket *bucket, int64_t rate, int64_t waiting, int64_t now_ms)
 {
     int64_t share = bucket_remaining(bucket) / (100 / SHARE_PERCENT);
-    int64_t traffic = rate / AHEAD_PER_SECOND;
+    int64_t traffic = waiting > 0 && bucket->granted * RISE > rate ? bucket->granted * RISE : rate;
 
     if (rate < slow_per_second || now_ms < bucket->hurry_until_ms) {
         return 0;
@@ -95,7 +97,7 @@ struct bucket_question bucket_ask(struct bucket *bucket, int64_t waiting, int64_
     struct bucket_question question = {.spent = bucket_spent(bucket)};
     int64_t left = bucket->until - question.spent;
     int64_t rate = measure(bucket, question.spent, waiting, now_ms);
-    int64_t want = ahead(bucket, rate, now_ms) + waiting - (left > 0 ? left : 0);
+    int64_t want = ahead(bucket, rate, waiting, now_ms) + waiting - (left > 0 ? left : 0);
 
     question.wanted = want > 0 ? want : 0;
     bucket->asked_spent = question.spent;
@@ -130,7 +132,8 @@ void bucket_take(struct bucket *bucket, const struct bucket_grant *grant, int64_
     int64_t granted = grant->until - bucket->asked_spent;
     atomic_store(&bucket->used, grant->used);
     atomic_store(&bucket->limit, grant->limit);
-    atomic_store(&bucket->low, granted / 4);
+    atomic_store(&bucket->low, granted >= REFILL_MIN ? granted / 2 : 0);
+    bucket->granted = granted;
     atomic_store(&bucket->ends_ms, ends_ms);
     if (granted > 0 || grant->others > 0) {
         atomic_store(&bucket->deny_until_ms, 0);

@@ -51,6 +51,7 @@ struct bucket {
     int64_t rate_from_spent;
     int64_t seen_spent; /* at the last look for idle leases */
     int64_t seen_ms;
+    int64_t granted;        /* how much the last answer granted */
     int64_t hurry_until_ms; /* another gateway is short: take no more than is asked for */
 };
 

@@ -1,0 +1,3 @@
+module tenantry.dev/bench/gateway
+
+go 1.22
