@@ -120,6 +120,14 @@ says()
     [ "$("$@" 2>/dev/null)" = "$expected" ]
 }
 
+# refuses FRAGMENT COMMAND...: it fails, and says so.
+refuses()
+{
+    local fragment=$1 output
+    shift
+    ! output=$("$@" 2>&1) && [[ $output == *"$fragment"* ]]
+}
+
 # need CHECK...: one without which the rest of the scenario means nothing.
 need()
 {

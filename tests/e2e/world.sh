@@ -48,6 +48,7 @@ world_stop()
     process_stop "$RUN" controller TERM 30 || true
     "$ROOT/hack/controlplane/stop" "$RUN" 2>/dev/null || true
     "$ROOT/hack/postgres/stop" "$RUN" "$@" 2>/dev/null || true
+    "$ROOT/hack/s3/stop" "$RUN" "$@" 2>/dev/null || true
 }
 
 # controller_start [OPTION...]: without waiting for it to be ready. OPTIONs come after the usual ones, and win.
