@@ -8,6 +8,7 @@
 #include "controller/options.h"
 #include "controller/runtime/crew.h"
 #include "controller/runtime/manager.h"
+#include "reconcilers/database/owner_mail.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/database/watchdog.h"
 #include "reconcilers/model/codec.h"
@@ -41,6 +42,7 @@ struct program {
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
         *watchdog_controller, *template_controller, *billing_controller, *store_controller;
     struct billing_duty billing;
+    struct mail_settings mail;
     struct tenant_wake wake;
 };
 
@@ -98,6 +100,8 @@ static void make_services(struct program *program)
                                    options->namespace_, (int)options->connections_per_server);
     program->stores = stores_new(manager_api(program->manager), program->object_stores,
                                  options->namespace_, REQUESTS_PER_STORE);
+    program->mail = (struct mail_settings){options->smtp_url, options->smtp_from,
+                                           options->smtp_ca_file, options->smtp_credentials_secret};
     program->environment = (struct tenant_environment){
         .services =
             {
@@ -119,6 +123,8 @@ static void make_services(struct program *program)
                 .drift_period_ms = options->drift_period_ms,
                 .snapshots = &storage_snapshots,
                 .postgres_tools = options->postgres_tools,
+                .mail = text_is_empty(options->smtp_url) ? NULL : &program->mail,
+                .owner_password_ms = options->owner_password_ms,
                 .adopt_orphans = options->adopt_orphans,
             },
     };
@@ -211,10 +217,16 @@ static int follow_test_clock(const char *file, struct err *err)
     return 0;
 }
 
+static int check_mail(const struct options *options, struct err *err)
+{
+    const struct mail_settings mail = {.url = options->smtp_url, .from = options->smtp_from};
+    return text_is_empty(options->smtp_url) ? 0 : mail_settings_check(&mail, err);
+}
+
 static int make_program(struct program *program, struct err *err)
 {
     if (follow_test_clock(program->options.test_clock, err) || tenant_steps_check(err) ||
-        load_registry_url(program, err) ||
+        check_mail(&program->options, err) || load_registry_url(program, err) ||
         kube_config_load(program->options.kubeconfig, program->options.context, &program->kube,
                          err) ||
         make_manager(program, err)) {

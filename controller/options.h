@@ -23,6 +23,11 @@ struct options {
     const char *postgres_tools;
     const char *test_clock; /* NULL: the time is what the machine says */
     const char *ingress_namespaces;
+    const char *smtp_url; /* "": no mail */
+    const char *smtp_from;
+    const char *smtp_ca_file;
+    const char *smtp_credentials_secret;
+    int64_t owner_password_ms;
     int64_t drift_period_ms;
     int64_t metering_period_ms;
     int64_t workers;

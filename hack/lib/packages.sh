@@ -14,6 +14,7 @@ NEEDS_RUN=(
     command:curl=curl command:jq=jq command:openssl=openssl command:python3=python3 command:diff=diffutils
     command:flock=util-linux command:setpriv=util-linux file:/etc/ssl/certs/ca-certificates.crt=ca-certificates
     command:psql=postgresql-client "file:/usr/lib/postgresql/*/bin/postgres=postgresql"
+    file:/usr/lib/python3/dist-packages/aiosmtpd/__init__.py=python3-aiosmtpd
 )
 # What tests run beside that: nginx in front of the gateway.
 NEEDS_TEST=(

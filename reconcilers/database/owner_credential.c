@@ -21,6 +21,7 @@
 #include "reconcilers/model/names.h"
 #include "reconcilers/objects/objects.h"
 #include "reconcilers/registry/registry.h"
+#include "reconcilers/registry/registry_mails.h"
 
 enum {
     PASSWORD_CHARACTERS = 24,
@@ -275,6 +276,22 @@ int owner_credential_remove(struct reconcile *rc, const struct tenant_work *work
 
 /* ---- the step ---- */
 
+/* A temporary password that nobody fetched in its time is worth nothing any more. */
+static int replace_expired(struct reconcile *rc, struct tenant_work *work, struct err *err)
+{
+    int64_t life_s = work->services->owner_password_ms / 1000;
+    int64_t age_s = 0;
+
+    if (life_s == 0) {
+        return 0;
+    }
+    if (registry_digest_age(work->services->registry, rc, work->tenant_id, DIGEST_KIND, &age_s,
+                            err)) {
+        return -1;
+    }
+    return age_s < life_s ? 0 : owner_credential_renew(rc, work, err);
+}
+
 /* There is a Secret: it is the truth, as long as what it holds can be used. */
 static int follow(struct reconcile *rc, struct tenant_work *work, const struct kube_secret *secret,
                   const char *in_force, struct err *err)
@@ -290,7 +307,8 @@ static int follow(struct reconcile *rc, struct tenant_work *work, const struct k
         return -1;
     }
     digest_of(password, digest);
-    return text_equal(digest, in_force) ? 0 : owner_hash(password, &work->owner_hash, err);
+    return text_equal(digest, in_force) ? replace_expired(rc, work, err)
+                                        : owner_hash(password, &work->owner_hash, err);
 }
 
 int owner_credential_ensure(struct reconcile *rc, void *subject, struct err *err)

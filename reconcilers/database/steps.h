@@ -35,6 +35,10 @@ MUST_CHECK int owner_credential_finalize(struct reconcile *rc, void *subject, st
  * password. */
 MUST_CHECK int owner_ensure(struct reconcile *rc, void *subject, struct err *err);
 
+/* OwnerMail: the owner was told by mail that the tenant is there, if a relay is configured and the
+ * temporary password still waits. Errors: those of smtp_send. */
+MUST_CHECK int owner_mail_ensure(struct reconcile *rc, void *subject, struct err *err);
+
 /* Members: the spec's members as users (no password yet) and in tenant_users, as far as the users
  * quota has room; who is named no longer is disabled. work->members_excess says who did not fit. */
 MUST_CHECK int members_ensure(struct reconcile *rc, void *subject, struct err *err);

@@ -19,6 +19,7 @@ struct servers;        /* reconcilers/database/servers.h */
 struct stores;         /* reconcilers/storage/stores.h */
 struct children;       /* reconcilers/objects/children.h */
 struct crew;           /* controller/runtime/crew.h */
+struct mail_settings;  /* reconcilers/database/owner_mail.h */
 struct snapshot_store; /* reconcilers/database/snapshot.h */
 
 /* Process lifetime; thread-safe parts only. */
@@ -41,6 +42,8 @@ struct services {
     int64_t drift_period_ms;
     const struct snapshot_store *snapshots; /* NULL: no store can take any */
     const char *postgres_tools;             /* folder of pg_dump and pg_restore; "" = PATH */
+    const struct mail_settings *mail;       /* NULL: no mail is sent */
+    int64_t owner_password_ms;              /* how long a temporary password lives; 0 = for ever */
     bool adopt_orphans;
 };
 

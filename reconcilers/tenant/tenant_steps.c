@@ -84,6 +84,12 @@ const struct step tenant_steps[] = {
         .ensure = owner_ensure,
     },
     {
+        .name = "OwnerMail",
+        .condition = CONDITION_OWNER,
+        .needs = {"Owner"},
+        .ensure = owner_mail_ensure,
+    },
+    {
         .name = "Members",
         .condition = CONDITION_OWNER,
         .needs = {"Owner"},
