@@ -35,6 +35,12 @@ MUST_CHECK int owner_credential_finalize(struct reconcile *rc, void *subject, st
  * password. */
 MUST_CHECK int owner_ensure(struct reconcile *rc, void *subject, struct err *err);
 
+/* Migrations: the user's own SQL files (spec.database.migrationsRef), each once, in order, by a
+ * one-use role that is a member of the tenant's owner only. Errors: TERMINAL/MigrationFailed,
+ * MigrationEdited, MigrationOutOfOrder, MigrationRefused, RETRY/MigrationsNotFound, LockTimeout. */
+MUST_CHECK int migrations_ensure(struct reconcile *rc, void *subject, struct err *err);
+MUST_CHECK int migrations_finalize(struct reconcile *rc, void *subject, struct err *err);
+
 /* OwnerMail: the owner was told by mail that the tenant is there, if a relay is configured and the
  * temporary password still waits. Errors: those of smtp_send. */
 MUST_CHECK int owner_mail_ensure(struct reconcile *rc, void *subject, struct err *err);

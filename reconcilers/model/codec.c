@@ -106,6 +106,11 @@ static const struct field login_status_fields[] = {
     TEXT("retiringUntil", struct tenant_status, login.retiring_until),
     END,
 };
+static const struct field migration_status_fields[] = {
+    INT("applied", struct tenant_status, migration_count),
+    TEXT("last", struct tenant_status, migration_last),
+    END,
+};
 static const struct field status_database_fields[] = {
     TEXT("server", struct tenant_status, place.server),
     ENUM("isolation", struct tenant_status, place.isolation, isolation_words),
@@ -114,6 +119,7 @@ static const struct field status_database_fields[] = {
     INT("schemaVersion", struct tenant_status, schema_version),
     OBJECT("secretRef", secret_ref_fields),
     OBJECT("login", login_status_fields),
+    OBJECT("migrations", migration_status_fields),
     END,
 };
 static const struct field billing_status_fields[] = {

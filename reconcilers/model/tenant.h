@@ -113,7 +113,9 @@ struct tenant_status {
     const char *namespace_;
     const char *handled_reconcile_at; /* annotation value last acted upon */
     struct tenant_place place;
-    int64_t schema_version; /* 0 = none */
+    int64_t schema_version;  /* 0 = none */
+    int64_t migration_count; /* of the user's own */
+    const char *migration_last;
     const char *database_secret_namespace;
     const char *database_secret_name;
     struct login_status login;

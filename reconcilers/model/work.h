@@ -111,6 +111,10 @@ struct tenant_work {
     size_t quota_count;
     const char *quota_exceeded; /* NULL, or the message of QuotaExceeded */
 
+    /* Migrations: of the user's own files, how many are applied, and the last one's name. */
+    int64_t migration_count;
+    const char *migration_last; /* NULL: not looked at */
+
     /* Members */
     const char *members_excess; /* NULL, or who did not fit into the users quota */
 

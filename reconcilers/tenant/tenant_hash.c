@@ -8,7 +8,7 @@
  * upgrades are free. */
 static const char step_versions[] =
     "Record=3 Billing=1 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
-    "Schema=1 DatabaseLogin=1 Owner=1 OwnerMail=1 Members=1 Rules=1 Sandboxes=1 "
+    "Schema=1 DatabaseLogin=1 Owner=1 Migrations=1 OwnerMail=1 Members=1 Rules=1 Sandboxes=1 "
     "Buckets=1 StorageUsage=1 StorageKeys=1";
 
 static void append_templates(struct cache *templates, const struct tenant *tenant,

@@ -140,6 +140,10 @@ static void take_facts(const struct tenant_work *work, struct tenant_status *sta
         status->buckets = work->buckets;
         status->bucket_count = work->bucket_count;
     }
+    if (work->migration_last) {
+        status->migration_count = work->migration_count;
+        status->migration_last = work->migration_last;
+    }
     if (work->schema_version > 0) {
         status->schema_version = work->schema_version;
     }
@@ -301,8 +305,10 @@ bool tenant_status_equal(const struct tenant_status *a, const struct tenant_stat
            text_equal(a->place.schema, b->place.schema) && a->schema_version == b->schema_version &&
            text_equal(a->database_secret_namespace, b->database_secret_namespace) &&
            text_equal(a->database_secret_name, b->database_secret_name) &&
-           same_login(&a->login, &b->login) && same_sandboxes(a, b) && same_quota_limits(a, b) &&
-           same_buckets(a, b) && same_billing(&a->billing, &b->billing) &&
+           a->migration_count == b->migration_count &&
+           text_equal(a->migration_last, b->migration_last) && same_login(&a->login, &b->login) &&
+           same_sandboxes(a, b) && same_quota_limits(a, b) && same_buckets(a, b) &&
+           same_billing(&a->billing, &b->billing) &&
            condition_set_equal(&a->conditions, &b->conditions);
 }
 
@@ -349,6 +355,12 @@ static void write_database(struct jsonw *writer, const struct tenant_status *sta
         jsonw_end_object(writer);
     }
     write_login(writer, &status->login);
+    if (!text_is_empty(status->migration_last)) {
+        jsonw_object(writer, "migrations");
+        jsonw_int(writer, "applied", status->migration_count);
+        jsonw_text(writer, "last", status->migration_last);
+        jsonw_end_object(writer);
+    }
     jsonw_end_object(writer);
 }
 

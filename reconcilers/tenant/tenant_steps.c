@@ -84,6 +84,13 @@ const struct step tenant_steps[] = {
         .ensure = owner_ensure,
     },
     {
+        .name = "Migrations",
+        .condition = CONDITION_SCHEMA,
+        .needs = {"Schema"},
+        .ensure = migrations_ensure,
+        .finalize = migrations_finalize,
+    },
+    {
         .name = "OwnerMail",
         .condition = CONDITION_OWNER,
         .needs = {"Owner"},
@@ -118,7 +125,7 @@ const struct step tenant_steps[] = {
     /* Needs everything that is undone, so that it is the first when a tenant is deleted. */
     {
         .name = "Snapshot",
-        .needs = {"DatabaseLogin", "Members", "Quotas", "StorageKeys"},
+        .needs = {"DatabaseLogin", "Members", "Quotas", "StorageKeys", "Migrations"},
         .finalize = snapshot_finalize,
     },
 };

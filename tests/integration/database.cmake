@@ -21,7 +21,7 @@ add_test(NAME controlplane_install
 set_tests_properties(controlplane_install PROPERTIES
   FIXTURES_SETUP installation FIXTURES_REQUIRED controlplane LABELS "integration;fixture" TIMEOUT 120)
 
-foreach(test tenant_objects login_rotation members server_reconcile)
+foreach(test tenant_objects login_rotation members migrations server_reconcile)
   tenantry_integration_test(test_${test} test_${test}.c "postgres_tenants;controlplane"
     tenantry_sandbox PkgConfig::CRYPT)
   target_sources(test_${test} PRIVATE
