@@ -112,16 +112,36 @@ static bool visit(void *context, const struct record *record)
     return true;
 }
 
-static int check_wanted(struct cache *cache, struct arena *arena, const char *wanted,
+/* Who names a server knows its labels, and may use one that is closed to others; but nobody can
+ * have room that is not there. */
+static int check_wanted(struct cache *cache, struct search *search, const char *wanted,
                         const char **ret_server, struct err *err)
 {
+    AUTO(arena) struct arena scratch = {0};
     AUTO(record) const struct record *record = cache_get(cache, wanted);
+    struct database_server server;
+
     if (!record) {
         return err_set(err, ERR_WAIT, "NoServer",
                        "spec.database.serverRef names DatabaseServer \"%s\", which does not exist",
                        wanted);
     }
-    *ret_server = arena_strdup(arena, wanted);
+    arena_init(&scratch, 0);
+    database_server_unpack(record, &scratch, &server);
+    int64_t load = load_of(search, wanted);
+    if (server.deleting) {
+        return err_set(
+            err, ERR_WAIT, "NoServer",
+            "spec.database.serverRef names DatabaseServer \"%s\", which is being deleted", wanted);
+    }
+    if (server.capacity_tenants > 0 && load >= server.capacity_tenants) {
+        return err_set(
+            err, ERR_WAIT, "CapacityExhausted",
+            "spec.database.serverRef names DatabaseServer \"%s\", which is full with %lld "
+            "of %lld tenants",
+            wanted, (long long)load, (long long)server.capacity_tenants);
+    }
+    *ret_server = arena_strdup(search->arena, wanted);
     return 0;
 }
 
@@ -129,9 +149,6 @@ int placement_choose(struct cache *database_servers, struct arena *arena, const 
                      const char *wanted, const struct server_load *loads, size_t load_count,
                      const char **ret_server, struct err *err)
 {
-    if (!text_is_empty(wanted)) {
-        return check_wanted(database_servers, arena, wanted, ret_server, err);
-    }
     AUTO(buf) struct buf looked_at = BUF(64 * 1024);
     struct search search = {
         .arena = arena,
@@ -140,6 +157,9 @@ int placement_choose(struct cache *database_servers, struct arena *arena, const 
         .load_count = load_count,
         .looked_at = &looked_at,
     };
+    if (!text_is_empty(wanted)) {
+        return check_wanted(database_servers, &search, wanted, ret_server, err);
+    }
     cache_each(database_servers, visit, &search);
     if (search.best) {
         *ret_server = search.best;

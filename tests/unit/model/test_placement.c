@@ -64,11 +64,18 @@ static void nobody_is_explained(void **state)
     CHECK_NOT_NULL(strstr(err.message, "c: not schedulable"));
     CHECK_FAILS(placement_choose(cache, &arena, &tier, "gone", NULL, 0, &server, &err), &err,
                 ERR_WAIT, "NoServer");
+    /* One that is closed to others may be named. */
+    CHECK_OK(placement_choose(cache, &arena, &tier, "c", NULL, 0, &server, &err), &err);
+    CHECK_TEXT(server, "c");
     cache_free(cache);
     const struct tier any = {.name = "free"};
     const struct server_load loads[] = {{"a", 2}};
     cache = servers_of(three, 1);
     CHECK_FAILS(placement_choose(cache, &arena, &any, "", loads, 1, &server, &err), &err, ERR_WAIT,
+                "CapacityExhausted");
+    CHECK_NOT_NULL(strstr(err.message, "full with 2 of 2 tenants"));
+    /* Who names the server gets no room that is not there. */
+    CHECK_FAILS(placement_choose(cache, &arena, &any, "a", loads, 1, &server, &err), &err, ERR_WAIT,
                 "CapacityExhausted");
     CHECK_NOT_NULL(strstr(err.message, "full with 2 of 2 tenants"));
     cache_free(cache);
