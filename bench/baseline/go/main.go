@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -83,6 +84,15 @@ func run(kind, address string) error {
 	return manager.Start(ctrl.SetupSignalHandler())
 }
 
+// used is the CPU time of this process, its garbage collector's too.
+func used() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 func decode(how, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -99,9 +109,9 @@ func decode(how, file string) error {
 		Type   string `json:"type"`
 		Object Tenant `json:"object"`
 	}
-	begun := time.Now()
+	begun := used()
 	rounds := 0
-	for time.Since(begun) < time.Second {
+	for used()-begun < time.Second {
 		for _, line := range lines {
 			if how == "map" {
 				var tree map[string]any
@@ -116,7 +126,7 @@ func decode(how, file string) error {
 		}
 		rounds++
 	}
-	fmt.Printf("%d\n", time.Since(begun).Nanoseconds()/int64(rounds*len(lines)))
+	fmt.Printf("%d\n", (used()-begun).Nanoseconds()/int64(rounds*len(lines)))
 	return nil
 }
 
