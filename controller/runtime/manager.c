@@ -44,6 +44,7 @@ enum {
     HOST_BYTES = 65,
     SIGNAL_STATUS = 128, /* of a process that a signal ended, as shells show it */
     RIGHTS_PERIOD_MS = 10000,
+    TRIM_PERIOD_MS = 60000,
 };
 
 static const char EVENT_CONTROLLER[] = "tenantry.dev/controller";
@@ -491,10 +492,20 @@ static void note_synced(struct manager *manager)
         return;
     }
     manager->caches_were_synced = true;
-    /* Reading the first view leaves free memory behind that is not needed again soon. */
-    (void)malloc_trim(0);
     log_info(NULL, "caches are synced",
              KV_INT("duration_ms", clock_monotonic_ms() - manager->started_ms));
+}
+
+/* A burst leaves free memory scattered over the heap: once a minute it goes back to the system. To
+ * walk through a heap of ten megabytes takes less than a millisecond. */
+static void trim_memory(struct manager *manager)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms >= manager->next_trim_ms) {
+        manager->next_trim_ms = now_ms + TRIM_PERIOD_MS;
+        (void)malloc_trim(0);
+    }
 }
 
 static void start_controllers(struct manager *manager)
@@ -512,6 +523,7 @@ static void advance(struct manager *manager)
     bool synced = manager->caches_were_synced || all_synced(manager);
     if (synced) {
         note_synced(manager);
+        trim_memory(manager);
     } else if (clock_monotonic_ms() >= manager->next_sync_report_ms) {
         manager->next_sync_report_ms += manager->config.sync_timeout_ms;
         report_all_unsynced(manager);
@@ -525,12 +537,12 @@ static void advance(struct manager *manager)
     }
 }
 
-/* Wait for a signal or for news, at most until then (monotonic, INT64_MAX: no limit). Returns the
- * signal's number, or 0. */
+/* Wait for a signal or for news, at most until then (monotonic). Returns the signal's number, or 0.
+ */
 static int wait_for_news(struct manager *manager, int signal_fd, int64_t until_ms)
 {
     int64_t left_ms = until_ms - clock_monotonic_ms();
-    int timeout_ms = until_ms == INT64_MAX ? -1 : (int)(left_ms > 0 ? left_ms : 0);
+    int timeout_ms = (int)(left_ms > 0 ? left_ms : 0);
     struct pollfd fds[2] = {
         {.fd = signal_fd, .events = POLLIN},
         {.fd = manager->wake_fd, .events = POLLIN},
@@ -554,7 +566,8 @@ static int run_until_signal(struct manager *manager, int signal_fd)
     int signal_number = 0;
     while (signal_number == 0) {
         advance(manager);
-        int64_t until_ms = manager->caches_were_synced ? INT64_MAX : manager->next_sync_report_ms;
+        int64_t until_ms =
+            manager->caches_were_synced ? manager->next_trim_ms : manager->next_sync_report_ms;
         signal_number = wait_for_news(manager, signal_fd, until_ms);
     }
     return signal_number;

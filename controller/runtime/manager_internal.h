@@ -57,6 +57,7 @@ struct manager {
     bool caches_were_synced;
     int64_t started_ms;
     int64_t next_sync_report_ms;
+    int64_t next_trim_ms;
 
     atomic_bool leading;
     atomic_bool prepared;
