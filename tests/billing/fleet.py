@@ -137,7 +137,7 @@ class Tenant:
                 amount = Decimal(price.get("annual", amount * 10))
             total += cents(amount * count / (end - start).days)
         months = [start]
-        while next_month(months[-1]) < end:
+        while next_month(months[-1]) < end and next_month(months[-1]) <= now.date():  # those that have begun
             months.append(next_month(months[-1]))
         closes = lambda p: p[1] + dt.timedelta(days=1)  # noqa: E731
         for month in months:
