@@ -49,6 +49,31 @@ check "it serves" 'True AsSpecified' "$(condition susp Serving)"
 check "everything is exactly as it was" "$before" "$(picture)"
 holds "the old Secret opens it" login_works susp
 
+# Within five seconds of the apply, whatever a client does that never gives up; and back again for the same client.
+hammer()
+{
+    while [ -e "$RUN/hammer" ]; do
+        PGCONNECT_TIMEOUT=5 PGAPPNAME=e2e-hammer psql --no-psqlrc --quiet --dbname "$url" --command 'SELECT pg_sleep(10)' >/dev/null 2>&1 || true
+    done
+}
+touch "$RUN/hammer"
+trap 'rm -f -- "$RUN/hammer"' EXIT
+hammer &
+hammer &
+within 20 "a client with a pool is connected" says 2 server "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'e2e-hammer'"
+edit susp '{"spec": {"state": "Suspended"}}'
+within 5 "suspended: its sessions are ended and its login is closed" says '0 f' server "SELECT count(*) || ' ' ||
+    (SELECT left(rolcanlogin::text, 1) FROM pg_roles WHERE rolname = 'tenant_susp.a') FROM pg_stat_activity WHERE usename LIKE 'tenant\\_susp.%'"
+check "the registry said so before that" suspended "$(registry "SELECT status FROM tenants WHERE subdomain = 'susp' AND deleted_at IS NULL")"
+within 30 "it is Ready" ready susp
+edit susp '{"spec": {"state": "Active"}}'
+within 20 "Active: the client is back by itself" says 2 server "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'e2e-hammer'"
+rm -f -- "$RUN/hammer"
+server "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'e2e-hammer'" >/dev/null
+wait
+within 30 "it is Ready again" ready susp
+check "and everything as it was" "$before" "$(picture)"
+
 # Applied as suspended from the beginning.
 tenant susp2 '.spec.state = "Suspended"'
 need within 60 "a tenant that begins suspended is Ready" ready susp2
