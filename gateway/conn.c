@@ -209,7 +209,7 @@ static void keep(struct conn *conn, const char *bytes, size_t length)
         conn->in_capacity = length > KEEP_MIN_BYTES ? length : KEEP_MIN_BYTES;
         conn->in = xmalloc(conn->in_capacity);
         memcpy(conn->in, bytes, length);
-    } else {
+    } else if (bytes != conn->in) {
         memmove(conn->in, bytes, length);
     }
     conn->in_length = length;

@@ -131,7 +131,7 @@ void quota_freed(struct quota *quota, struct quota_slot *slot)
 static struct quota_slot *dequeue(struct quota_thread *thread)
 {
     struct timespec until;
-    int64_t until_us = clock_monotonic_us() + LOOK_MS * 1000;
+    int64_t until_us = clock_monotonic_us() + LOOK_MS * INT64_C(1000);
 
     until.tv_sec = until_us / 1000000;
     until.tv_nsec = until_us % 1000000 * 1000;

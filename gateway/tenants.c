@@ -33,11 +33,11 @@ struct reader {
 };
 
 struct tenants {
+    struct reader readers[TENANTS_READERS_MAX]; /* first, since it is aligned most */
     char *domain;
     _Atomic(struct table *) table;
     _Atomic uint64_t epoch; /* from 1 on */
     atomic_bool loaded;
-    struct reader readers[TENANTS_READERS_MAX];
     pthread_mutex_t lock; /* of lives */
     struct map lives;     /* id → struct live, a reference each */
 };
@@ -290,7 +290,7 @@ static struct str subdomain_of(const struct tenants *tenants, struct str host, c
     }
     for (size_t i = 0; i < length; i++) {
         char byte = host.ptr[i];
-        label[i] = byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
+        label[i] = (char)(byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte);
     }
     return (struct str){label, length};
 }
@@ -319,7 +319,7 @@ static void wait_for_readers(struct tenants *tenants, uint64_t replaced)
             if (epoch == 0 || epoch > replaced) {
                 break;
             }
-            (void)nanosleep(&(struct timespec){.tv_nsec = GRACE_US * 1000}, NULL);
+            (void)nanosleep(&(struct timespec){.tv_nsec = GRACE_US * 1000L}, NULL);
         }
     }
 }

@@ -9,10 +9,7 @@
 
 static void digest_of(const char *token, unsigned char ret[SHA256_BYTES])
 {
-    struct auth_hasher *hasher = auth_hasher_new();
-
-    auth_digest(hasher, str_from(token), ret);
-    auth_hasher_free(hasher);
+    hash_sha256(str_from(token), ret);
 }
 
 static enum auth_answer ask(struct auth *auth, const char *tenant, const char *token,
@@ -40,11 +37,15 @@ static void the_digest_is_the_one_that_is_stored(void **state)
 {
     unsigned char digest[SHA256_BYTES];
     unsigned char expected[SHA256_BYTES];
+    struct auth_hasher *hasher = auth_hasher_new();
 
     (void)state;
-    digest_of("tk_secret", digest);
-    hash_sha256(STR("tk_secret"), expected);
-    CHECK_INT(memcmp(digest, expected, sizeof(digest)), 0);
+    for (int i = 0; i < 2; i++) { /* a hasher serves again and again */
+        auth_digest(hasher, STR("tk_secret"), digest);
+        digest_of("tk_secret", expected);
+        CHECK_INT(memcmp(digest, expected, sizeof(digest)), 0);
+    }
+    auth_hasher_free(hasher);
 }
 
 static void a_token_is_good_at_its_tenant_alone_and_for_some_seconds(void **state)
@@ -82,7 +83,7 @@ static void what_is_nobodys_is_remembered_apart(void **state)
 
     (void)state;
     store(auth, ACME, "key", &alice);
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < 20000; i++) {
         (void)snprintf(token, sizeof(token), "guess %d", i);
         store(auth, ACME, token, NULL);
     }
