@@ -16,9 +16,11 @@
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/store.h"
 #include "reconcilers/model/template.h"
+#include "reconcilers/monitoring/monitor.h"
 #include "reconcilers/objects/children.h"
 #include "reconcilers/registry/billing.h"
 #include "reconcilers/registry/registry.h"
+#include "reconcilers/sandbox/meter.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/storage/snapshot_sink.h"
 #include "reconcilers/storage/stores.h"
@@ -35,12 +37,15 @@ struct program {
     struct registry *registry;
     struct cache *tenants, *tiers, *database_servers, *sandbox_templates, *object_stores;
     struct children *children;
+    struct meter *meter;
+    struct monitor *monitor;
     struct crew *crew;
     struct servers *servers;
     struct stores *stores;
     struct tenant_environment environment;
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
-        *watchdog_controller, *template_controller, *billing_controller, *store_controller;
+        *watchdog_controller, *template_controller, *meter_controller, *monitor_controller,
+        *billing_controller, *store_controller;
     struct billing_duty billing;
     struct mail_settings mail;
     struct tenant_wake wake;
@@ -96,6 +101,9 @@ static void make_services(struct program *program)
     program->children = children_new();
     program->crew = crew_new((int)options->workers);
     program->object_stores = cache_new(&object_store_codec);
+    program->meter =
+        meter_new(program->registry, program->tenants,
+                  children_cache(program->children, CHILD_DEPLOYMENT), options->meter_period_ms);
     program->servers = servers_new(manager_api(program->manager), program->database_servers,
                                    options->namespace_, (int)options->connections_per_server);
     program->stores = stores_new(manager_api(program->manager), program->object_stores,
@@ -115,6 +123,7 @@ static void make_services(struct program *program)
                 .database_servers = program->database_servers,
                 .sandbox_templates = program->sandbox_templates,
                 .children = program->children,
+                .meter = program->meter,
                 .crew = program->crew,
                 .ingress_namespaces = options->ingress_namespaces,
                 .object_stores = program->object_stores,
@@ -128,6 +137,8 @@ static void make_services(struct program *program)
                 .adopt_orphans = options->adopt_orphans,
             },
     };
+    program->monitor = monitor_new(&program->environment.services, options->probe_period_ms);
+    program->environment.services.monitor = program->monitor;
 }
 
 static struct controller *make_controller(struct program *program, const char *name, int workers,
@@ -182,6 +193,14 @@ static void make_controllers(struct program *program)
     }
     program->store_controller =
         make_controller(program, "objectstore", 1, object_store_reconcile, &environment->services);
+    program->meter_controller =
+        make_controller(program, "meter", 1, meter_reconcile, program->meter);
+    queue_add(controller_queue(program->meter_controller), "all", QUEUE_NORMAL);
+    meter_wake(program->meter, controller_queue(program->tenant_controller));
+    program->monitor_controller =
+        make_controller(program, "monitor", 2, monitor_reconcile, program->monitor);
+    monitor_wire(program->monitor, controller_queue(program->monitor_controller),
+                 controller_queue(program->tenant_controller));
     program->wake = (struct tenant_wake){
         .tenants = controller_queue(program->tenant_controller),
         .tiers = controller_queue(program->tier_controller),
@@ -240,6 +259,8 @@ static int make_program(struct program *program, struct err *err)
 static void free_program(struct program *program)
 {
     controller_free(program->billing_controller);
+    controller_free(program->monitor_controller);
+    controller_free(program->meter_controller);
     controller_free(program->template_controller);
     controller_free(program->watchdog_controller);
     controller_free(program->store_controller);
@@ -254,6 +275,8 @@ static void free_program(struct program *program)
     manager_free(program->manager);
     children_free(program->children);
     cache_free(program->object_stores);
+    monitor_free(program->monitor);
+    meter_free(program->meter);
     cache_free(program->sandbox_templates);
     cache_free(program->database_servers);
     cache_free(program->tiers);

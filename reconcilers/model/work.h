@@ -21,6 +21,8 @@ struct children;       /* reconcilers/objects/children.h */
 struct crew;           /* controller/runtime/crew.h */
 struct mail_settings;  /* reconcilers/database/owner_mail.h */
 struct snapshot_store; /* reconcilers/database/snapshot.h */
+struct meter;          /* reconcilers/sandbox/meter.h */
+struct monitor;        /* reconcilers/monitoring/monitor.h */
 
 /* Process lifetime; thread-safe parts only. */
 struct services {
@@ -35,6 +37,8 @@ struct services {
     struct cache *object_stores;
     struct cache *sandbox_templates;
     struct children *children;
+    struct monitor *monitor;        /* may be NULL: nothing is checked */
+    struct meter *meter;            /* may be NULL: compute_hours are not held to */
     struct crew *crew;              /* for pieces of a step that go side by side; may be NULL */
     const char *system_namespace;   /* "tenantry-system" */
     const char *domain;             /* "tenants.localhost" */

@@ -10,6 +10,7 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/objects/objects.h"
+#include "reconcilers/sandbox/meter.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/sandbox/sandbox_internal.h"
 #include "reconcilers/sandbox/steps.h"
@@ -18,9 +19,25 @@ enum { STARTING_RETRY_MS = 30 * 1000 };
 
 /* ---- facts ---- */
 
-static enum sandbox_hold hold_of(const struct tenant *tenant)
+static enum sandbox_hold hold_of(const struct services *services, const struct tenant *tenant)
 {
-    return tenant->state == TENANT_SUSPENDED ? HOLD_SUSPENDED : HOLD_NONE;
+    if (tenant->state == TENANT_SUSPENDED) {
+        return HOLD_SUSPENDED;
+    }
+    return meter_is_spent(services->meter, tenant->name) ? HOLD_COMPUTE_SPENT : HOLD_NONE;
+}
+
+/* The step Quotas has just asked the registry. */
+static void judge_hours(const struct tenant_work *work)
+{
+    for (size_t i = 0; i < work->quota_count; i++) {
+        const struct quota *quota = &work->quotas[i];
+        if (text_equal(quota->resource, "compute_hours")) {
+            meter_set_spent(work->services->meter, work->tenant->name,
+                            quota->limit >= 0 && work->quotas_used[i] >= quota->limit);
+            return;
+        }
+    }
 }
 
 void sandbox_facts(const struct services *services, const struct tenant *tenant,
@@ -31,7 +48,7 @@ void sandbox_facts(const struct services *services, const struct tenant *tenant,
         .tier = tier,
         .tenant_id = tenant_id,
         .templates = services->sandbox_templates,
-        .hold = hold_of(tenant),
+        .hold = hold_of(services, tenant),
     };
 }
 
@@ -253,6 +270,7 @@ int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
     if (!work->tier) {
         return stop_all(rc, work, err);
     }
+    judge_hours(work);
     sandbox_facts(work->services, work->tenant, work->tier, work->tenant_id, &facts);
     sandbox_plan(rc->arena, &facts, &plan);
     int result = make(rc, work, &plan, err);
@@ -260,7 +278,11 @@ int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
     observe(rc->arena, work->services->children, &plan, states);
     work->sandboxes = states;
     work->sandbox_count = plan.count;
-    work->sandbox_excess = sandbox_plan_excess(rc->arena, &plan);
+    work->sandbox_excess =
+        facts.hold == HOLD_COMPUTE_SPENT
+            ? "compute_hours: this month's are used up; the sandboxes are scaled "
+              "to zero until the next, or until the quota is raised"
+            : sandbox_plan_excess(rc->arena, &plan);
     return result || check_plan(rc, &plan, err) || check_running(rc, work, &plan, states, err) ? -1
                                                                                                : 0;
 }

@@ -12,6 +12,7 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/monitoring/monitor.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/tenant/tenant.h"
 #include "reconcilers/tenant/tenant_internal.h"
@@ -224,7 +225,8 @@ static struct outcome reconcile_alive(struct reconcile *rc, struct tenant_enviro
     tenant_inputs_hash(services, tenant, work->tier,
                        find_server(rc, services, tenant->status.place.server), inputs_hash);
     if (is_known_to_stand(rc, tenant, inputs_hash) &&
-        sandboxes_stand(services, rc->arena, tenant, work->tier)) {
+        sandboxes_stand(services, rc->arena, tenant, work->tier) &&
+        monitor_agrees(services->monitor, tenant)) {
         return outcome_done(next_drift_check_ms(services));
     }
     return ensure_tenant(rc, environment, work);

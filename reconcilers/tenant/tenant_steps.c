@@ -3,6 +3,7 @@
 #include "reconcilers/database/snapshot.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/monitoring/monitor.h"
 #include "reconcilers/registry/steps.h"
 #include "reconcilers/sandbox/steps.h"
 #include "reconcilers/storage/steps.h"
@@ -61,7 +62,7 @@ const struct step tenant_steps[] = {
     {
         .name = "Sandboxes",
         .condition = CONDITION_SANDBOXES,
-        .needs = {"Rules"},
+        .needs = {"Rules", "Quotas"},
         .ensure = sandboxes_ensure,
     },
     {
@@ -82,6 +83,12 @@ const struct step tenant_steps[] = {
         .condition = CONDITION_OWNER,
         .needs = {"Schema", "OwnerCredential"},
         .ensure = owner_ensure,
+    },
+    {
+        .name = "Monitoring",
+        .condition = CONDITION_MONITORING,
+        .needs = {"Schema", "DatabaseLogin", "Quotas"},
+        .ensure = monitoring_ensure,
     },
     {
         .name = "Migrations",
@@ -135,7 +142,7 @@ const struct step_condition tenant_conditions[] = {
     {CONDITION_REGISTERED, MESSAGE_REGISTERED}, {CONDITION_DATABASE, MESSAGE_DATABASE},
     {CONDITION_SCHEMA, MESSAGE_SCHEMA},         {CONDITION_OWNER, MESSAGE_OWNER},
     {CONDITION_QUOTAS, MESSAGE_QUOTAS},         {CONDITION_SANDBOXES, MESSAGE_SANDBOXES},
-    {CONDITION_STORAGE, MESSAGE_STORAGE},
+    {CONDITION_STORAGE, MESSAGE_STORAGE},       {CONDITION_MONITORING, MESSAGE_MONITORING},
 };
 const size_t tenant_condition_count = ARRAY_COUNT(tenant_conditions);
 

@@ -1,0 +1,75 @@
+/* The health checks themselves. */
+#include "controller/base/clock.h"
+#include "controller/base/str.h"
+#include "controller/kube/secret_object.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/drivers/sql.h"
+#include "reconcilers/model/names.h"
+#include "reconcilers/monitoring/monitor_internal.h"
+
+enum { PROBE_TIMEOUT_MS = 5000 };
+
+static int fetch_login(struct reconcile *rc, const struct services *services,
+                       const struct tenant *tenant, struct kube_secret *ret, struct err *err)
+{
+    const char *namespace_ = name_namespace(rc->arena, tenant->subdomain);
+    const char *name = name_database_secret(rc->arena, tenant->subdomain);
+    if (kube_secret_fetch(services->kube, &rc->call, namespace_, name, NAME_LABEL_TENANT_UID, ret,
+                          err)) {
+        return err_wrap(err, "secret \"%s/%s\"", namespace_, name);
+    }
+    if (!kube_secret_get(ret, "user") || !kube_secret_get(ret, "password") ||
+        !kube_secret_get(ret, "dbname")) {
+        return err_set(err, ERR_RETRY, "NotFound",
+                       "secret \"%s/%s\" lacks user, password or dbname", namespace_, name);
+    }
+    return 0;
+}
+
+static int connect(struct reconcile *rc, const struct services *services,
+                   const struct tenant *tenant, const struct call *call, struct sql_conn **ret,
+                   struct err *err)
+{
+    AUTO(kube_secret) struct kube_secret login = {0};
+    struct server_endpoint endpoint;
+
+    if (fetch_login(rc, services, tenant, &login, err) ||
+        servers_endpoint(services->servers, rc->arena, tenant->status.place.server, &endpoint,
+                         err)) {
+        return -1;
+    }
+    const struct sql_target target = {
+        .hosts = &endpoint.host, /* several, joined by ',' */
+        .host_count = 1,
+        .port = endpoint.port,
+        .database = secret_bytes(kube_secret_get(&login, "dbname")),
+        .user = secret_bytes(kube_secret_get(&login, "user")),
+        .password = kube_secret_get(&login, "password"),
+        .sslmode = endpoint.sslmode,
+        .ca_pem = text_is_empty(endpoint.ca_pem) ? NULL : endpoint.ca_pem,
+        .target_session_attrs = endpoint.target_session_attrs,
+        .statement_timeout_ms = PROBE_TIMEOUT_MS,
+    };
+    return sql_connect(call, &target, ret, err);
+}
+
+int probe_database(struct reconcile *rc, const struct services *services,
+                   const struct tenant *tenant, struct err *err)
+{
+    AUTO(sql_conn) struct sql_conn *conn = NULL;
+    AUTO(sql) struct sql query = {0};
+    struct call call = rc->call;
+    int64_t latest_ms = clock_monotonic_ms() + PROBE_TIMEOUT_MS;
+
+    if (call.deadline_ms == 0 || call.deadline_ms > latest_ms) {
+        call.deadline_ms = latest_ms;
+    }
+    if (connect(rc, services, tenant, &call, &conn, err)) {
+        return err_wrap(err, "database, as the tenant");
+    }
+    sql_init(&query);
+    SQL(&query, "SELECT 1 FROM ");
+    sql_ident2(&query, tenant->status.place.schema, "users");
+    SQL(&query, " LIMIT 1");
+    return sql_query(conn, &call, &query, NULL, err) ? err_wrap(err, "database, as the tenant") : 0;
+}
