@@ -152,7 +152,7 @@ static void a_crash_after_any_action_heals(void **state)
 
 /* ---- keeping ---- */
 
-static void retain_locks_lists_and_can_be_adopted(void **state)
+static void movetokube_8_retain_locks_lists_and_can_be_adopted(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
@@ -318,7 +318,7 @@ static void a_superusers_session_is_named_and_waited_for(void **state)
     CHECK_INT(count_left("watched"), 0);
 }
 
-static void what_roles_own_in_another_database_is_handed_over(void **state)
+static void movetokube_52_what_roles_own_in_another_database_is_handed_over(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
@@ -346,7 +346,7 @@ static void what_roles_own_in_another_database_is_handed_over(void **state)
     postgres_run(NULL, "DROP DATABASE spread_reports WITH (FORCE)");
 }
 
-static void rights_only_a_superuser_can_take_back_are_named(void **state)
+static void cnpg_6155_rights_only_a_superuser_can_take_back_are_named(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run blocked;
@@ -420,7 +420,7 @@ static void an_idle_replication_slot_goes_with_its_database(void **state)
     CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_replication_slots"), 0);
 }
 
-static void what_is_gone_by_hand_is_no_obstacle(void **state)
+static void movetokube_44_what_is_gone_by_hand_is_no_obstacle(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
@@ -465,7 +465,7 @@ static void a_name_can_be_used_again(void **state)
 
 /* ---- a server that is gone ---- */
 
-static void a_server_that_is_gone_is_told_and_can_be_given_up(void **state)
+static void cnpg_10535_a_server_that_is_gone_is_told_and_can_be_given_up(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run waiting;
@@ -491,18 +491,18 @@ int main(void)
         cmocka_unit_test(a_strangers_role_is_left_alone),
         cmocka_unit_test(what_bears_anothers_mark_names_the_way_out),
         cmocka_unit_test(a_crash_after_any_action_heals),
-        cmocka_unit_test(retain_locks_lists_and_can_be_adopted),
+        cmocka_unit_test(movetokube_8_retain_locks_lists_and_can_be_adopted),
         cmocka_unit_test(days_of_grace_keep_what_is_to_be_deleted),
         cmocka_unit_test(a_pool_that_reconnects_does_not_keep_a_database),
         cmocka_unit_test(a_superusers_session_is_named_and_waited_for),
-        cmocka_unit_test(what_roles_own_in_another_database_is_handed_over),
-        cmocka_unit_test(rights_only_a_superuser_can_take_back_are_named),
+        cmocka_unit_test(movetokube_52_what_roles_own_in_another_database_is_handed_over),
+        cmocka_unit_test(cnpg_6155_rights_only_a_superuser_can_take_back_are_named),
         cmocka_unit_test(prepared_transactions_are_rolled_back),
         cmocka_unit_test(an_idle_replication_slot_goes_with_its_database),
-        cmocka_unit_test(what_is_gone_by_hand_is_no_obstacle),
+        cmocka_unit_test(movetokube_44_what_is_gone_by_hand_is_no_obstacle),
         cmocka_unit_test(an_interrupted_drop_is_completed),
         cmocka_unit_test(a_name_can_be_used_again),
-        cmocka_unit_test(a_server_that_is_gone_is_told_and_can_be_given_up),
+        cmocka_unit_test(cnpg_10535_a_server_that_is_gone_is_told_and_can_be_given_up),
     };
     return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }
