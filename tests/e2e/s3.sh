@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # An S3 server beside the rest of the world, and boto3 to look at it. For the scenarios about storage.
 
-[ -x "$RUN/venv/bin/pip" ] && "$RUN/venv/bin/python" -c "import boto3" 2>/dev/null || {
+if ! "$RUN/venv/bin/python" -c 'import boto3' 2>/dev/null; then
     python3 -m venv "$RUN/venv"
     "$RUN/venv/bin/pip" --quiet --disable-pip-version-check install 'boto3>=1.35,<2'
-}
+fi
 "$ROOT/hack/s3/start" "$RUN" >/dev/null 2>&1
 source "$RUN/env"
 export IAM_ENDPOINT
