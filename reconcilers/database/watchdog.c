@@ -17,13 +17,13 @@
     "('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', "         \
     "'AccessExclusiveLock')"
 
-enum { PERIOD_MS = 5000, SECOND_MS = 1000 };
+enum { PERIOD_MS = 5000, SHARED_MAX_MS = 20 * 1000, GRACE_MS = 2000 };
 
 /* A transaction in a shared database that is ended at 20 s is gone, patrol and all, within 30. */
 const struct watchdog_limits watchdog_limits = {
-    .shared_idle_ms = 20 * SECOND_MS,
-    .shared_lock_ms = 20 * SECOND_MS,
-    .grace_ms = 2 * SECOND_MS,
+    .shared_idle_ms = SHARED_MAX_MS,
+    .shared_lock_ms = SHARED_MAX_MS,
+    .grace_ms = GRACE_MS,
 };
 
 static struct metric sessions_ended = METRIC_COUNTER(
