@@ -128,6 +128,17 @@ peak_kib()
     awk '/^VmHWM/ {print $2}' "/proc/$PID/status"
 }
 
+# wrong: how many Greetings are not yet as they should be.
+wrong()
+{
+    kubectl get greetings -o json | jq '[.items[] | select(.status.message != "Hello, \(.spec.who)!")] | length'
+}
+
+settled()
+{
+    [ "$(wrong)" = 0 ]
+}
+
 audit_mark()
 {
     stat --format %s -- "$RUN/audit.log"
