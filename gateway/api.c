@@ -11,17 +11,17 @@
 enum { CALL_MS = 10 * 1000, ANSWER_MAX_BYTES = 32 << 20 };
 
 static const struct api_route routes[] = {
-    {METHOD_GET, "/api/users", 0, api_list_users},
-    {METHOD_GET, "/api/tenant", 0, api_show_tenant},
-    {METHOD_POST, "/api/login", API_WITHOUT_LOGIN | API_WITHOUT_QUOTA | API_SLOW, api_login},
-    {METHOD_POST, "/api/password", API_PASSWORD_CHANGE | API_WITHOUT_QUOTA | API_SLOW,
+    {METHOD_GET, 0, "/api/users", api_list_users},
+    {METHOD_GET, 0, "/api/tenant", api_show_tenant},
+    {METHOD_POST, API_WITHOUT_LOGIN | API_WITHOUT_QUOTA | API_SLOW, "/api/login", api_login},
+    {METHOD_POST, API_PASSWORD_CHANGE | API_WITHOUT_QUOTA | API_SLOW, "/api/password",
      api_change_password},
-    {METHOD_GET, "/api/keys", 0, api_list_keys},
-    {METHOD_POST, "/api/keys", 0, api_create_key},
-    {METHOD_DELETE, "/api/keys/", 0, api_revoke_key},
-    {METHOD_GET, "/api/quotas", 0, api_list_quotas},
-    {METHOD_POST, "/api/quotas", API_PLATFORM | API_WITHOUT_QUOTA, api_change_quotas},
-    {METHOD_POST, "/api/payments", API_PAYMENTS | API_WITHOUT_QUOTA | API_SUSPENDED,
+    {METHOD_GET, 0, "/api/keys", api_list_keys},
+    {METHOD_POST, 0, "/api/keys", api_create_key},
+    {METHOD_DELETE, 0, "/api/keys/", api_revoke_key},
+    {METHOD_GET, 0, "/api/quotas", api_list_quotas},
+    {METHOD_POST, API_PLATFORM | API_WITHOUT_QUOTA, "/api/quotas", api_change_quotas},
+    {METHOD_POST, API_PAYMENTS | API_WITHOUT_QUOTA | API_SUSPENDED, "/api/payments",
      api_record_payment},
 };
 

@@ -27,8 +27,8 @@ enum {
 struct api_call;
 struct api_route {
     enum request_method method;
-    const char *path; /* ends with '/': one segment more, the item's name */
     int flags;
+    const char *path; /* ends with '/': one segment more, the item's name */
     void (*run)(struct api_call *call);
 };
 /* NULL when there is no such path; *ret_path_known says whether another method has it. */

@@ -205,11 +205,11 @@ static void keep(struct conn *conn, const char *bytes, size_t length)
         free(conn->in);
         conn->in = NULL;
         conn->in_capacity = 0;
-    } else if (!conn->in) {
-        conn->in_capacity = length > KEEP_MIN_BYTES ? length : KEEP_MIN_BYTES;
-        conn->in = xmalloc(conn->in_capacity);
-        memcpy(conn->in, bytes, length);
     } else if (bytes != conn->in) {
+        if (!conn->in) {
+            conn->in_capacity = length > KEEP_MIN_BYTES ? length : KEEP_MIN_BYTES;
+            conn->in = xmalloc(conn->in_capacity);
+        }
         memmove(conn->in, bytes, length);
     }
     conn->in_length = length;

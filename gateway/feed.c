@@ -156,7 +156,7 @@ static void hear_revocation(struct feed *feed, struct str kind, struct str rest)
 {
     struct str tenant = str_cut(&rest, ' ');
     char id[UUID_TEXT_BYTES];
-    char what[SHA256_TEXT_BYTES];
+    char what[SHA256_TEXT_BYTES] = "";
     unsigned char digest[SHA256_BYTES];
 
     (void)snprintf(id, sizeof(id), "%.*s", (int)tenant.len, tenant.ptr);
@@ -166,7 +166,8 @@ static void hear_revocation(struct feed *feed, struct str kind, struct str rest)
         return;
     }
     for (size_t i = 0; i < SHA256_BYTES; i++) {
-        char byte[3] = {what[2 * i], what[2 * i] ? what[2 * i + 1] : '\0', '\0'};
+        char byte[3] = "";
+        memcpy(byte, what + 2 * i, 2);
         digest[i] = (unsigned char)strtoul(byte, NULL, 16);
     }
     auth_forget_digest(feed->gateway->auth, id, digest);
@@ -354,11 +355,12 @@ static void look_at_sessions(struct feed *feed, int64_t now_ms)
 {
     struct err err;
 
-    if (now_ms - feed->sessions_ms >= SESSIONS_MS) {
-        feed->sessions_ms = now_ms;
-        if (sessions_reload(feed->gateway->sessions, &err)) {
-            log_warn(NULL, "session keys cannot be read; those in force stay so", KV_ERR(&err));
-        }
+    if (now_ms - feed->sessions_ms < SESSIONS_MS) {
+        return;
+    }
+    feed->sessions_ms = now_ms;
+    if (sessions_reload(feed->gateway->sessions, &err)) {
+        log_warn(NULL, "session keys cannot be read; those in force stay so", KV_ERR(&err));
     }
 }
 

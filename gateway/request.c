@@ -159,6 +159,24 @@ static int take_host(struct str value, struct request *request, struct seen *see
     return 0;
 }
 
+static int take_expectation(struct str value, struct request *request)
+{
+    request->expects_continue = name_is(value, STR("100-continue"));
+    return request->expects_continue ? 0 : 417;
+}
+
+static int take_authorization(struct str value, struct request *request, struct seen *seen)
+{
+    request->authorization = value;
+    return once(&seen->authorization) ? 0 : 400;
+}
+
+static int take_encoding(struct str value, struct seen *seen)
+{
+    seen->chunked = name_is(value, STR("chunked"));
+    return once(&seen->transfer_encoding) ? 0 : 400;
+}
+
 /* 0, or the status to refuse with. By length first: few fields get past that. */
 static int take_field(struct str name, struct str value, struct request *request, struct seen *seen)
 {
@@ -166,22 +184,14 @@ static int take_field(struct str name, struct str value, struct request *request
     case 4:
         return name_is(name, STR("host")) ? take_host(value, request, seen) : 0;
     case 6:
-        if (name_is(name, STR("expect"))) {
-            request->expects_continue = name_is(value, STR("100-continue"));
-            return request->expects_continue ? 0 : 417;
-        }
-        return 0;
+        return name_is(name, STR("expect")) ? take_expectation(value, request) : 0;
     case 10:
         if (name_is(name, STR("connection"))) {
             take_connection(value, seen);
         }
         return 0;
     case 13:
-        if (name_is(name, STR("authorization"))) {
-            request->authorization = value;
-            return once(&seen->authorization) ? 0 : 400;
-        }
-        return 0;
+        return name_is(name, STR("authorization")) ? take_authorization(value, request, seen) : 0;
     case 14:
         return name_is(name, STR("content-length")) ? take_length(value, request, seen) : 0;
     case 16:
@@ -191,11 +201,7 @@ static int take_field(struct str name, struct str value, struct request *request
         }
         return 0;
     case 17:
-        if (name_is(name, STR("transfer-encoding"))) {
-            seen->chunked = name_is(value, STR("chunked"));
-            return once(&seen->transfer_encoding) ? 0 : 400;
-        }
-        return 0;
+        return name_is(name, STR("transfer-encoding")) ? take_encoding(value, seen) : 0;
     default:
         return 0;
     }
