@@ -1,9 +1,7 @@
-/* Passwords: logging in with one, changing it. Hashes are bcrypt, made and compared in threads of
- * their own, since one takes a quarter of a second. Whether there is such a user at all takes the
+/* Passwords: logging in with one, changing it. Hashes are made and compared in threads of their
+ * own, since one takes a quarter of a second. Whether there is such a user at all takes the
  * same time and gives the same answer. Who fails again and again has to wait, longer each time; the
  * count is kept here, a replica, so that no stranger can make us write. */
-#include <crypt.h>
-#include <openssl/crypto.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -11,11 +9,10 @@
 #include "controller/base/hash.h"
 #include "gateway/api_internal.h"
 #include "gateway/feed.h"
+#include "gateway/password.h"
 #include "gateway/session.h"
 
 enum {
-    BCRYPT_COST = 12,
-    SALT_BYTES = 16,
     PASSWORD_MIN_BYTES = 8,
     PASSWORD_MAX_BYTES = 72, /* bcrypt ignores what is behind */
     FAILURES_FREE = 5,       /* mistakes are human */
@@ -42,7 +39,7 @@ static uint64_t whose(const struct api_call *call, const char *email)
 
     length = length < (int)sizeof(text) ? length : (int)sizeof(text) - 1;
     for (int i = 0; i < length; i++) {
-        text[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
+        text[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
     }
     return hash_table64((struct str){text, (size_t)length});
 }
@@ -73,43 +70,6 @@ static void note(uint64_t who, bool failed)
     slot->count += failed ? 1 : 0;
     slot->last_ms = now_ms;
     pthread_mutex_unlock(&failures_lock);
-}
-
-/* ---- hashes ---- */
-
-static bool is_password(const char *password, const char *hash)
-{
-    struct crypt_data data = {0};
-    const char *made = crypt_r(password, hash, &data);
-    bool same = made && made[0] != '*' && strlen(made) == strlen(hash) &&
-                CRYPTO_memcmp(made, hash, strlen(hash)) == 0;
-
-    explicit_bzero(&data, sizeof(data));
-    return same;
-}
-
-/* A hash that no password has, to be compared where there is no user. */
-static const char *nobodys_hash(void)
-{
-    return "$2b$12$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
-}
-
-static bool make_hash(const char *password, struct secret *ret)
-{
-    struct crypt_data data = {0};
-    char setting[CRYPT_GENSALT_OUTPUT_SIZE];
-    char random[SALT_BYTES];
-
-    random_bytes(random, sizeof(random));
-    const char *salt =
-        crypt_gensalt_rn("$2b$", BCRYPT_COST, random, sizeof(random), setting, sizeof(setting));
-    const char *made = salt ? crypt_r(password, salt, &data) : NULL;
-    bool good = made && made[0] == '$';
-    if (good) {
-        secret_set(ret, str_from(made));
-    }
-    explicit_bzero(&data, sizeof(data));
-    return good;
 }
 
 /* ---- users ---- */
@@ -163,10 +123,13 @@ static void answer_token(struct api_call *call, const struct user *user)
 {
     AUTO(buf) struct buf token = BUF(SESSION_TOKEN_MAX_BYTES);
     char expires_at[CLOCK_TEXT_BYTES];
+    char mark[PASSWORD_MARK_BYTES];
     int64_t expires_s = 0;
     struct jsonw writer;
 
-    sessions_issue(call->gateway->sessions, call->record->facts.id, user->id, &token, &expires_s);
+    password_mark(secret_bytes(&user->hash), mark);
+    sessions_issue(call->gateway->sessions, call->record->facts.id, user->id, mark, &token,
+                   &expires_s);
     clock_format_s(expires_s, expires_at);
     jsonw_init(&writer, &call->answer);
     jsonw_object(&writer, NULL);
@@ -193,14 +156,14 @@ static void try_login(struct api_call *call, const char *email, const char *pass
         api_fault(call, &err);
         return;
     }
-    bool same = is_password(password, user.found ? secret_bytes(&user.hash) : nobodys_hash());
-    secret_release(&user.hash);
-    note(who, !(user.found && same));
-    if (user.found && same) {
+    bool same = password_fits(password, user.found ? secret_bytes(&user.hash) : NULL);
+    note(who, !same);
+    if (same) {
         answer_token(call, &user);
     } else {
         api_fail(call, 401, "Unauthorized");
     }
+    secret_release(&user.hash);
 }
 
 void api_login(struct api_call *call)
@@ -254,7 +217,7 @@ static void replace_password(struct api_call *call, const struct user *user, con
     bool written = false;
     struct err err;
 
-    if (!make_hash(password, &hash)) {
+    if (!password_hash(password, call->digest, &hash)) {
         api_fail(call, 500, "Internal server error");
     } else if (write_password(call, &user->hash, &hash, &written, &err)) {
         api_fault(call, &err);
@@ -280,7 +243,7 @@ static void try_change(struct api_call *call, const char *current, const char *f
         api_fault(call, &err);
         return;
     }
-    bool same = user.found && is_password(current, secret_bytes(&user.hash));
+    bool same = password_fits(current, user.found ? secret_bytes(&user.hash) : NULL);
     note(who, !same);
     if (same) {
         replace_password(call, &user, fresh);

@@ -8,6 +8,7 @@
 #include "controller/base/log.h"
 #include "controller/base/metrics.h"
 #include "gateway/auth.h"
+#include "gateway/password.h"
 #include "gateway/places.h"
 #include "gateway/quota_sql.h"
 #include "gateway/session.h"
@@ -107,21 +108,32 @@ static int find_key(struct sql_conn *conn, const struct call *call, const char *
     return sql_bool(rows, 0, 3) ? mark_used(conn, call, schema, hash, err) : 0;
 }
 
+/* A new password ends sessions, but for the one that set it. */
+static bool has_password_of(const struct session *session, const unsigned char digest[SHA256_BYTES],
+                            const char *hash)
+{
+    char mark[PASSWORD_MARK_BYTES];
+
+    password_mark(hash, mark);
+    return strcmp(mark, session->mark) == 0 || password_was_set_by(hash, digest);
+}
+
 static int find_user(struct sql_conn *conn, const struct call *call, const char *schema,
-                     const struct session *session, struct finding *ret, struct err *err)
+                     const struct session *session, const unsigned char digest[SHA256_BYTES],
+                     struct finding *ret, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT id, role, coalesce(must_change_password, false) FROM ");
+    SQL(&query, "SELECT id, role, coalesce(must_change_password, false), password_hash FROM ");
     sql_ident2(&query, schema, "users");
     SQL(&query, " WHERE id::text = ");
     sql_param(&query, session->user_id);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
-    if (sql_row_count(rows) == 0) {
+    if (sql_row_count(rows) == 0 || !has_password_of(session, digest, sql_text(rows, 0, 3))) {
         return 0;
     }
     ret->found = true;
@@ -146,7 +158,7 @@ static int look_up(struct lookup *lookup, struct finding *ret, struct err *err)
     if (places_begin(lookup->gateway->places, &call, facts, "", "", &loan, err)) {
         return -1;
     }
-    if (is_session ? find_user(loan.conn, &call, facts->schema, &session, ret, err)
+    if (is_session ? find_user(loan.conn, &call, facts->schema, &session, lookup->digest, ret, err)
                    : find_key(loan.conn, &call, facts->schema, lookup->digest, ret, err)) {
         return -1;
     }

@@ -1,5 +1,6 @@
-/* TOKEN = "ts1." BASE64(tenant id ' ' user id ' ' expiry in wall seconds) "." BASE64(HMAC of what
- * stands before the dot). Base64 has no character that a Bearer token may not have. */
+/* TOKEN = "ts1." BASE64(tenant id ' ' user id ' ' mark of the password ' ' random number ' ' expiry
+ * in wall seconds) "." BASE64(HMAC of what stands before the dot). Base64 has no character that a
+ * Bearer token may not have. */
 #include "gateway/session.h"
 
 #include <inttypes.h>
@@ -116,14 +117,17 @@ static void sign(const struct secret *key, struct str text, unsigned char ret[SH
 }
 
 void sessions_issue(struct sessions *sessions, const char *tenant_id, const char *user_id,
-                    struct buf *out, int64_t *ret_expires_s)
+                    const char *mark, struct buf *out, int64_t *ret_expires_s)
 {
     AUTO(buf) struct buf claims = BUF(CLAIMS_MAX_BYTES);
     unsigned char mac[SHA256_BYTES];
     size_t start = out->len;
     int64_t expires_s = clock_wall_s() + sessions->life_s;
+    uint64_t random = 0; /* two logins of one second are two sessions */
 
-    (void)buf_printf(&claims, "%s %s %" PRId64, tenant_id, user_id, expires_s);
+    random_bytes(&random, sizeof(random));
+    (void)buf_printf(&claims, "%s %s %s %" PRIx64 " %" PRId64, tenant_id, user_id, mark, random,
+                     expires_s);
     (void)buf_append_text(out, PREFIX);
     (void)buf_append_base64(out, buf_text(&claims), claims.len);
     pthread_mutex_lock(&sessions->lock);
@@ -175,11 +179,14 @@ bool sessions_check(struct sessions *sessions, struct str token, const char *ten
     struct str fields = buf_str(&claims);
     bool same = str_equal_c(str_cut(&fields, ' '), tenant_id);
     struct str user = str_cut(&fields, ' ');
-    if (!same || user.len >= sizeof(session.user_id) || !str_to_int64(fields, &session.expires_s) ||
-        session.expires_s <= clock_wall_s()) {
+    struct str mark = str_cut(&fields, ' ');
+    (void)str_cut(&fields, ' ');
+    if (!same || user.len >= sizeof(session.user_id) || mark.len >= sizeof(session.mark) ||
+        !str_to_int64(fields, &session.expires_s) || session.expires_s <= clock_wall_s()) {
         return false;
     }
     memcpy(session.user_id, user.ptr, user.len);
+    memcpy(session.mark, mark.ptr, mark.len);
     *ret = session;
     return true;
 }

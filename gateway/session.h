@@ -1,7 +1,8 @@
 /* Sessions: tokens that prove themselves by a signature (HMAC-SHA-256), so that no replica has to
- * keep any. A token names tenant, user and the end of its life; whether the user still is one is
- * looked up. Signed with the first key of a file, accepted with any, so that keys can be changed
- * without ending sessions: put the new one first, take the old one out when its tokens are over. */
+ * keep any. A token names tenant, user, the end of its life and the password it came from;
+ * whether the user still is one, and has that password, is looked up. Signed with the first key of
+ * a file, accepted with any, so that keys can be changed without ending sessions: put the new one
+ * first, take the old one out when its tokens are over. */
 #ifndef TENANTRY_GATEWAY_SESSION_H
 #define TENANTRY_GATEWAY_SESSION_H
 
@@ -13,6 +14,7 @@
 #include "controller/base/err.h"
 #include "controller/base/secret.h"
 #include "controller/base/str.h"
+#include "gateway/password.h"
 
 enum { SESSION_TOKEN_MAX_BYTES = 256 };
 
@@ -25,12 +27,13 @@ void sessions_free(struct sessions *sessions);
 /* Read the file again; what was read before stays in force when it is no good. Any thread. */
 MUST_CHECK int sessions_reload(struct sessions *sessions, struct err *err);
 
-/* Append a token; *ret_expires_s: wall seconds. */
+/* Append a token; mark: password_mark of the hash in force; *ret_expires_s: wall seconds. */
 void sessions_issue(struct sessions *sessions, const char *tenant_id, const char *user_id,
-                    struct buf *out, int64_t *ret_expires_s);
+                    const char *mark, struct buf *out, int64_t *ret_expires_s);
 
 struct session {
     char user_id[UUID_TEXT_BYTES];
+    char mark[PASSWORD_MARK_BYTES];
     int64_t expires_s;
 };
 /* Whether it looks like one of ours at all. */

@@ -155,6 +155,39 @@ static void the_first_password_must_be_changed(void **state)
     expect("GET", "acme", "/api/tenant", next, NULL, 200, NULL);
 }
 
+static void change_password(const char *token, const char *from, const char *to)
+{
+    AUTO(buf) struct buf body = BUF(200);
+
+    CHECK(buf_printf(&body, "{\"current_password\":\"%s\",\"new_password\":\"%s\"}", from, to));
+    expect("POST", "acme", "/api/password", token, buf_text(&body), 204, "");
+}
+
+/* All but the one that changed it, whoever changes it; what programs show goes on. */
+static void a_new_password_ends_sessions(void **state)
+{
+    AUTO(free) char *mine = log_in("second password", false);
+    AUTO(free) char *stolen = log_in("second password", false);
+    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("dbname=tenant_acme");
+
+    (void)state;
+    http_until(&one, "acme", stolen, 204, SOON_MS);
+    http_until(&two, "acme", stolen, 204, SOON_MS);
+    change_password(mine, "second password", "third password");
+    expect("GET", "acme", "/authz", stolen, NULL, 401, "{\"error\":\"Unauthorized\"}");
+    http_until(&two, "acme", stolen, 401, SOON_MS);
+    expect("GET", "acme", "/authz", mine, NULL, 204, "");
+    http_until(&two, "acme", mine, 204, SOON_MS);
+    expect("GET", "acme", "/authz", "key-of-acme", NULL, 204, "");
+    AUTO(free) char *unseen = log_in("third password", false);
+    change_password(mine, "third password", "fourth password");
+    expect("GET", "acme", "/authz", unseen, NULL, 401, NULL);
+    AUTO(free) char *last = log_in("fourth password", false);
+    postgres_run(conn, "UPDATE public.users SET must_change_password = true, password_hash = '!'");
+    expect("GET", "acme", "/authz", last, NULL, 401, NULL);
+    expect("GET", "acme", "/authz", "key-of-acme", NULL, 204, "");
+}
+
 static void a_revoked_key_is_dead_everywhere(void **state)
 {
     AUTO(json) json_t *json = NULL;
@@ -320,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_decision_tells_who_it_is),
         cmocka_unit_test(users_are_this_tenants_alone),
         cmocka_unit_test(the_first_password_must_be_changed),
+        cmocka_unit_test(a_new_password_ends_sessions),
         cmocka_unit_test(a_revoked_key_is_dead_everywhere),
         cmocka_unit_test(changes_in_the_registry_reach_every_gateway),
         cmocka_unit_test(a_count_that_others_set_is_honoured),

@@ -1,3 +1,3 @@
-foreach(module request bucket tenants auth session trust)
+foreach(module request bucket tenants auth password session trust)
   tenantry_test(test_gateway_${module} unit gateway/test_${module}.c tenantry_gateway_parts)
 endforeach()

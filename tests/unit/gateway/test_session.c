@@ -11,6 +11,7 @@
 #define ACME "11111111-1111-1111-1111-111111111111"
 #define OTHER "22222222-2222-2222-2222-222222222222"
 #define USER "33333333-3333-3333-3333-333333333333"
+#define MARK "0123456789abcdef"
 #define KEY_ONE "one-key-of-thirty-two-characters"
 #define KEY_TWO "two-key-of-thirty-two-characters"
 
@@ -43,12 +44,16 @@ static void a_token_is_good_for_its_tenant_and_its_time(void **state)
     int64_t expires_s = 0;
 
     (void)state;
-    sessions_issue(sessions, ACME, USER, &token, &expires_s);
+    sessions_issue(sessions, ACME, USER, MARK, &token, &expires_s);
     CHECK(session_is_token(buf_str(&token)));
     CHECK(sessions_check(sessions, buf_str(&token), ACME, &session));
     CHECK_TEXT(session.user_id, USER);
+    CHECK_TEXT(session.mark, MARK);
     CHECK_INT(session.expires_s, expires_s);
     CHECK(!sessions_check(sessions, buf_str(&token), OTHER, &session));
+    AUTO(buf) struct buf second = BUF(SESSION_TOKEN_MAX_BYTES);
+    sessions_issue(sessions, ACME, USER, MARK, &second, &expires_s);
+    CHECK(!str_equal(buf_str(&token), buf_str(&second)));
     clock_set_wall_offset_ms(3601 * 1000);
     CHECK(!sessions_check(sessions, buf_str(&token), ACME, &session));
     clock_set_wall_offset_ms(0);
@@ -63,7 +68,7 @@ static void no_byte_of_it_can_be_changed(void **state)
     int64_t expires_s = 0;
 
     (void)state;
-    sessions_issue(sessions, ACME, USER, &token, &expires_s);
+    sessions_issue(sessions, ACME, USER, MARK, &token, &expires_s);
     /* The last characters of a signature hold bits that decode to nothing. */
     for (size_t i = 0; i + 3 < token.len; i++) {
         char was = token.ptr[i];
@@ -87,7 +92,7 @@ static void keys_change_without_ending_sessions(void **state)
     int64_t expires_s = 0;
 
     (void)state;
-    sessions_issue(sessions, ACME, USER, &token, &expires_s);
+    sessions_issue(sessions, ACME, USER, MARK, &token, &expires_s);
     write_keys(KEY_TWO "\n" KEY_ONE "\n");
     CHECK_OK(sessions_reload(sessions, &err), &err);
     CHECK(sessions_check(sessions, buf_str(&token), ACME, &session));
