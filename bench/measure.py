@@ -19,6 +19,7 @@ import http.client
 
 TENANTS = "/apis/tenantry.dev/v1alpha1/tenants"
 PATIENCE_S = 600
+MADE_BEFORE = 2  # to warm up, and to record
 
 
 class Client:
@@ -88,6 +89,7 @@ class Bench:
         self.config = config
         self.client = Client(config)
         self.serial = 0
+        self.kb_at_first = self.disk_kb()
 
     def names(self, prefix: str, count: int) -> list[str]:
         first = self.serial
@@ -103,17 +105,36 @@ class Bench:
         self.settle()
         return max(ready.values()) - min(created.values()), [ready[name] - created[name] for name in names]
 
+    def fill(self, wanted: int) -> None:
+        """Tenants that were there before: the statements of one each, and no more. Nothing is hashed for them, and the recorded hash is written."""
+        missing = wanted - self.tenants()
+        if missing <= 0:
+            return
+        operations = [operation for operation in self.config["script"]["operations"] if operation["kind"] == "statement"]
+        self.loop(self.config["script"] | {"operations": operations, "names": self.names("old", missing)})
+        subprocess.run(["psql", "-Xqd", self.config["superuser"], "-c", "CHECKPOINT"], check=True)
+
+    def tenants(self) -> int:
+        return self.serial + MADE_BEFORE
+
+    def disk_kb(self) -> int:
+        query = "SELECT sum(pg_database_size(oid)) / 1024 FROM pg_database"
+        return round(float(subprocess.run(["psql", "-XqtAd", self.config["superuser"], "-c", query], check=True, capture_output=True, text=True).stdout))
+
+    def loop(self, script: dict) -> list[float]:
+        done = subprocess.run([self.config["raw_loop"]], input=json.dumps(script), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"measure.py: {done.stderr}")
+        return [json.loads(line)["seconds"] for line in done.stdout.splitlines()]
+
     def raw(self, count: int) -> tuple[float, list[float]]:
         """The same work by the loop. The controller is stopped meanwhile, and passes over these Tenants after: they are paused."""
         script = self.config["script"] | {"names": self.names("raw", count)}
         os.kill(self.config["controller_pid"], signal.SIGSTOP)
         try:
-            done = subprocess.run([self.config["raw_loop"]], input=json.dumps(script), capture_output=True, text=True, check=False)
+            seconds = self.loop(script)
         finally:
             os.kill(self.config["controller_pid"], signal.SIGCONT)
-        if done.returncode != 0:
-            sys.exit(f"measure.py: {done.stderr}")
-        seconds = [json.loads(line)["seconds"] for line in done.stdout.splitlines()]
         self.settle()
         return sum(seconds), seconds
 
@@ -142,8 +163,11 @@ class Bench:
                     values[key] = int(rest.split()[0])
         return values
 
-    def round(self, count: int, pairs: int) -> dict:
+    def round(self, count: int, pairs: int, after: int) -> dict:
         """Ours and the loop in turns, A B B A, so that whatever drifts meets both alike."""
+        self.fill(after)
+        self.settle()
+        after = self.tenants()
         ours, raw = [], []
         memory = None
         for pair in range(pairs):
@@ -154,6 +178,8 @@ class Bench:
                 else:
                     raw.append(self.raw(count))
         return {
+            "after": after,
+            "disk_kb_each": (self.disk_kb() - self.kb_at_first) / max(1, self.serial),
             "tenants": count,
             "pairs": pairs,
             "ours": summary(count, ours),
@@ -189,8 +215,8 @@ def main() -> None:
     config = json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
     bench = Bench(config)
     results = []
-    for count, pairs in config["rounds"]:
-        results.append(bench.round(count, pairs))
+    for count, pairs, *after in config["rounds"]:
+        results.append(bench.round(count, pairs, *(after or [0])))
         print(f"measure.py: {count} tenants, {pairs} pairs: ours / loop = {results[-1]['ratio']:.2f}", file=sys.stderr, flush=True)
     show(results)
     if config.get("json"):
