@@ -1,5 +1,5 @@
 # The gateway as a program of its own, with databases that the controller's steps made.
-foreach(test gateway gateway_quota gateway_nginx)
+foreach(test gateway gateway_isolation gateway_limits gateway_nginx gateway_quota)
   tenantry_integration_test(test_${test} test_${test}.c postgres_tenants tenantry_database PkgConfig::CRYPT)
   target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c
     ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c ${CMAKE_CURRENT_LIST_DIR}/gateway_fixture.c)

@@ -15,6 +15,7 @@
 #include "controller/base/cancel.h"
 #include "controller/base/clock.h"
 #include "controller/base/hash.h"
+#include "controller/base/js.h"
 #include "reconcilers/registry/registry.h"
 #include "tests/check.h"
 #include "tests/integration/postgres.h"
@@ -123,7 +124,7 @@ struct sql_conn *gateway_registry(void)
 
 /* ---- processes ---- */
 
-static void run_gateway(const char *log)
+static void run_gateway(const char *log, const char *const *more)
 {
     char url[PATH_BYTES], password[PATH_BYTES], sessions[PATH_BYTES], platform[PATH_BYTES],
         clock[PATH_BYTES];
@@ -136,10 +137,19 @@ static void run_gateway(const char *log)
     (void)snprintf(platform, sizeof(platform), "--platform-token-file=%s/platform", folder);
     (void)snprintf(clock, sizeof(clock), "--test-clock=%s/clock", folder);
     (void)dup2(fd, STDERR_FILENO);
-    (void)execl(TENANTRY_GATEWAY, TENANTRY_GATEWAY, "--listen=127.0.0.1:0",
-                "--metrics-address=", "--drain-delay=0s", "--drain-timeout=10s",
-                "--log-format=text", "--threads=2", url, password, sessions, platform, clock,
-                (char *)NULL);
+    const char *arguments[ARGUMENTS_MAX] = {
+        TENANTRY_GATEWAY, "--listen=127.0.0.1:0", "--metrics-address=", "--drain-delay=0s",
+        "--drain-timeout=10s", "--log-format=text", "--threads=2",
+        /* the files */
+        url, password, sessions, platform, clock};
+    size_t count = 0;
+    while (arguments[count]) {
+        count++;
+    }
+    for (size_t i = 0; more[i] && count < ARGUMENTS_MAX - 1; i++) {
+        arguments[count++] = more[i];
+    }
+    (void)execv(TENANTRY_GATEWAY, (char *const *)arguments);
     _exit(127);
 }
 
@@ -157,22 +167,30 @@ static int logged_port(const char *log)
     return port ? (int)strtol(port + strlen(" port="), NULL, 10) : 0;
 }
 
-void gateway_start(struct gateway_process *gateway)
+void gateway_start_with(struct gateway_process *gateway, const char *const *more)
 {
     char log[PATH_BYTES];
-    struct reply reply = {0};
     int64_t until_ms = clock_monotonic_ms() + START_MS;
 
     (void)snprintf(log, sizeof(log), "%s/log.%d", folder, ++started);
     *gateway = (struct gateway_process){.pid = fork()};
     CHECK(gateway->pid >= 0);
     if (gateway->pid == 0) {
-        run_gateway(log);
+        run_gateway(log, more);
     }
     while ((gateway->port = logged_port(log)) == 0) {
         CHECK(clock_monotonic_ms() < until_ms);
         CHECK(cancel_sleep_ms(NULL, RETRY_MS));
     }
+}
+
+void gateway_start(struct gateway_process *gateway)
+{
+    static const char *const nothing_more[] = {NULL};
+    struct reply reply = {0};
+    int64_t until_ms = clock_monotonic_ms() + START_MS;
+
+    gateway_start_with(gateway, nothing_more);
     do {
         CHECK(clock_monotonic_ms() < until_ms);
         http_once(gateway, "GET", "x", "/readyz", NULL, NULL, &reply);
@@ -199,6 +217,12 @@ void gateway_kill(struct gateway_process *gateway)
 
 char *gateway_tenant(const struct fixture *fixture, const char *name, int64_t limit)
 {
+    return gateway_tenant_in(fixture, ISOLATION_DATABASE, name, limit);
+}
+
+char *gateway_tenant_in(const struct fixture *fixture, enum isolation isolation, const char *name,
+                        int64_t limit)
+{
     AUTO(run) struct run run = {0};
     AUTO(buf) struct buf more = BUF(200);
     AUTO(sql_conn) struct sql_conn *registry = gateway_registry();
@@ -207,24 +231,56 @@ char *gateway_tenant(const struct fixture *fixture, const char *name, int64_t li
     char key[64];
     struct tenant tenant = fixture_tenant(name, name);
 
+    tenant.isolation = isolation;
     run_provision(&run, fixture, &tenant);
-    CHECK(buf_printf(&more, "dbname=tenant_%s", name));
+    const char *id = run.work.tenant_id;
+    const char *schema = run.work.place.schema;
+    CHECK(buf_printf(&more, "dbname=%s", run.work.place.database));
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect(buf_text(&more));
     (void)snprintf(key, sizeof(key), "key-of-%s", name);
     hash_sha256_text(str_from(key), hash);
     postgres_run(conn,
-                 "INSERT INTO public.users (email, full_name, role, password_hash, "
-                 "must_change_password) VALUES ('alice@%s.com', 'Alice', 'owner', '%s', true)",
-                 name, crypt_r("first password", "$2b$04$abcdefghijklmnopqrstuu", &data));
+                 "INSERT INTO %s.users (tenant_id, email, full_name, role, password_hash, "
+                 "must_change_password) VALUES ('%s', 'alice@%s.com', 'Alice', 'owner', '%s', "
+                 "true)",
+                 schema, id, name,
+                 crypt_r("first password", "$2b$04$abcdefghijklmnopqrstuu", &data));
     postgres_run(conn,
-                 "INSERT INTO public.api_keys (user_id, key_hash) SELECT id, '%s' "
-                 "FROM public.users",
-                 hash);
+                 "INSERT INTO %s.api_keys (tenant_id, user_id, key_hash) SELECT tenant_id, id, "
+                 "'%s' FROM %s.users WHERE tenant_id = '%s'",
+                 schema, hash, schema, id);
     postgres_run(registry,
                  "INSERT INTO public.tenant_quotas (tenant_id, resource_type, quota_limit) VALUES "
                  "('%s', 'api_requests', %ld), ('%s', 'users', 5), ('%s', 'sandboxes', 2)",
-                 run.work.tenant_id, (long)limit, run.work.tenant_id, run.work.tenant_id);
-    return xstrdup(run.work.tenant_id);
+                 id, (long)limit, id, id);
+    return xstrdup(id);
+}
+
+char *gateway_log_in(const struct gateway_process *gateway, const char *tenant,
+                     const char *password, bool must_change)
+{
+    AUTO(json) json_t *json = NULL;
+    AUTO(buf) struct buf body = BUF(200);
+    struct reply reply = {0};
+    struct err err;
+
+    CHECK(buf_printf(&body, "{\"email\":\"Alice@%s.com\",\"password\":\"%s\"}", tenant, password));
+    http_once(gateway, "POST", tenant, "/api/login", NULL, buf_text(&body), &reply);
+    CHECK_INT(reply.status, 200);
+    CHECK_OK(js_parse(str_from(reply.body), sizeof(reply.body), &json, &err), &err);
+    CHECK_INT(js_bool_or(json, "/must_change_password", false), must_change);
+    CHECK_INT(strlen(js_text_or(json, "/expires_at", "")), strlen("2026-01-01T00:00:00Z"));
+    return xstrdup(js_text_or(json, "/token", ""));
+}
+
+int64_t gateway_used(const char *tenant_id)
+{
+    AUTO(sql_conn) struct sql_conn *registry = gateway_registry();
+
+    return postgres_int(registry,
+                        "SELECT current_usage FROM public.tenant_quotas WHERE "
+                        "resource_type = 'api_requests' AND tenant_id = '%s'",
+                        tenant_id);
 }
 
 /* ---- HTTP ---- */

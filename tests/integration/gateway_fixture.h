@@ -24,6 +24,8 @@ struct gateway_process {
 };
 /* Returns when it is ready. It reads its clock's offset from a file, 0 at first. */
 void gateway_start(struct gateway_process *gateway);
+/* With more flags, NULL-ended; returns when it listens. */
+void gateway_start_with(struct gateway_process *gateway, const char *const *more);
 void gateway_stop(struct gateway_process *gateway); /* SIGTERM, and an exit status of 0 */
 void gateway_kill(struct gateway_process *gateway); /* SIGKILL */
 void gateway_set_clock(int64_t offset_s);
@@ -31,6 +33,14 @@ void gateway_set_clock(int64_t offset_s);
 /* A tenant with its database, a quota of `limit` api_requests, a user alice@NAME.com with password
  * "first password" that must be changed, and the API key "key-of-NAME" of his. Returns its id. */
 char *gateway_tenant(const struct fixture *fixture, const char *name, int64_t limit);
+/* The same in another mode. */
+char *gateway_tenant_in(const struct fixture *fixture, enum isolation isolation, const char *name,
+                        int64_t limit);
+/* Alice's session; must succeed, with that must_change_password. */
+char *gateway_log_in(const struct gateway_process *gateway, const char *tenant,
+                     const char *password, bool must_change);
+/* current_usage of api_requests. */
+int64_t gateway_used(const char *tenant_id);
 
 struct reply {
     int status;

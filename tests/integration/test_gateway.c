@@ -46,16 +46,6 @@ static void expect(const char *method, const char *tenant, const char *path, con
     }
 }
 
-static int64_t used(const char *id)
-{
-    AUTO(sql_conn) struct sql_conn *registry = gateway_registry();
-
-    return postgres_int(registry,
-                        "SELECT current_usage FROM public.tenant_quotas WHERE "
-                        "resource_type = 'api_requests' AND tenant_id = '%s'",
-                        id);
-}
-
 /* Run a statement in the registry, as its administrator. */
 #define set_registry(...)                                                                          \
     do {                                                                                           \
@@ -66,14 +56,14 @@ static int64_t used(const char *id)
 static void who_is_not_known_is_told_so_and_consumes_nothing(void **state)
 {
     (void)state;
-    int64_t before = used(acme);
+    int64_t before = gateway_used(acme);
     expect("GET", "nobody", "/authz", "key-of-acme", NULL, 404, "{\"error\":\"Tenant not found\"}");
     expect("GET", "acme", "/authz", NULL, NULL, 401, "{\"error\":\"Unauthorized\"}");
     expect("GET", "acme", "/authz", "key-of-other", NULL, 401, "{\"error\":\"Unauthorized\"}");
     expect("GET", "acme", "/api/users", "wrong", NULL, 401, "{\"error\":\"Unauthorized\"}");
     expect("GET", "acme", "/api/nothing", "key-of-acme", NULL, 404, NULL);
     expect("PUT", "acme", "/api/users", "key-of-acme", NULL, 405, NULL);
-    CHECK_INT(used(acme), before);
+    CHECK_INT(gateway_used(acme), before);
 }
 
 static void a_decision_tells_who_it_is(void **state)
@@ -82,7 +72,7 @@ static void a_decision_tells_who_it_is(void **state)
     AUTO(buf) struct buf line = BUF(200);
 
     (void)state;
-    int64_t before = used(acme);
+    int64_t before = gateway_used(acme);
     http_once(&one, "GET", "acme", "/authz", "key-of-acme", NULL, &reply);
     CHECK_INT(reply.status, 204);
     CHECK(buf_printf(&line, "\r\nX-Tenant-ID: %s\r\n", acme));
@@ -98,7 +88,7 @@ static void a_decision_tells_who_it_is(void **state)
     CHECK_INT(reply.status, 403);
     CHECK_NOT_NULL(strstr(reply.head, "\r\nX-Tenantry-Status: 404\r\n"));
     CHECK_NOT_NULL(strstr(reply.head, "\r\nX-Tenantry-Body: {\"error\":\"Tenant not found\"}\r\n"));
-    CHECK_INT(used(acme), before + 2);
+    CHECK_INT(gateway_used(acme), before + 2);
 }
 
 static void users_are_this_tenants_alone(void **state)
@@ -113,23 +103,6 @@ static void users_are_this_tenants_alone(void **state)
     CHECK_NULL(strstr(reply.body, "other"));
 }
 
-/* Log in; the token is the caller's. */
-static char *log_in(const char *password, bool must_change)
-{
-    AUTO(json) json_t *json = NULL;
-    AUTO(buf) struct buf body = BUF(200);
-    struct reply reply = {0};
-    struct err err;
-
-    CHECK(buf_printf(&body, "{\"email\":\"Alice@acme.com\",\"password\":\"%s\"}", password));
-    http_once(&one, "POST", "acme", "/api/login", NULL, buf_text(&body), &reply);
-    CHECK_INT(reply.status, 200);
-    CHECK_OK(js_parse(str_from(reply.body), sizeof(reply.body), &json, &err), &err);
-    CHECK_INT(js_bool_or(json, "/must_change_password", false), must_change);
-    CHECK_INT(strlen(js_text_or(json, "/expires_at", "")), strlen("2026-01-01T00:00:00Z"));
-    return xstrdup(js_text_or(json, "/token", ""));
-}
-
 static void the_first_password_must_be_changed(void **state)
 {
     static const char change[] =
@@ -142,7 +115,7 @@ static void the_first_password_must_be_changed(void **state)
     expect("POST", "acme", "/api/login", NULL, "{\"email\":\"bob@acme.com\",\"password\":\"x\"}",
            401, "{\"error\":\"Unauthorized\"}");
     expect("POST", "acme", "/api/login", NULL, "[]", 400, NULL);
-    AUTO(free) char *token = log_in("first password", true);
+    AUTO(free) char *token = gateway_log_in(&one, "acme", "first password", true);
     expect("GET", "acme", "/api/users", token, NULL, 403,
            "{\"error\":\"Password change required\"}");
     expect("GET", "acme", "/authz", token, NULL, 403, "{\"error\":\"Password change required\"}");
@@ -151,7 +124,7 @@ static void the_first_password_must_be_changed(void **state)
     expect("GET", "acme", "/api/users", token, NULL, 200, NULL);
     http_until(&two, "acme", token, 204, SOON_MS);
     expect("POST", "acme", "/api/password", token, change, 401, NULL);
-    AUTO(free) char *next = log_in("second password", false);
+    AUTO(free) char *next = gateway_log_in(&one, "acme", "second password", false);
     expect("GET", "acme", "/api/tenant", next, NULL, 200, NULL);
 }
 
@@ -166,8 +139,8 @@ static void change_password(const char *token, const char *from, const char *to)
 /* All but the one that changed it, whoever changes it; what programs show goes on. */
 static void a_new_password_ends_sessions(void **state)
 {
-    AUTO(free) char *mine = log_in("second password", false);
-    AUTO(free) char *stolen = log_in("second password", false);
+    AUTO(free) char *mine = gateway_log_in(&one, "acme", "second password", false);
+    AUTO(free) char *stolen = gateway_log_in(&one, "acme", "second password", false);
     AUTO(sql_conn) struct sql_conn *conn = postgres_connect("dbname=tenant_acme");
 
     (void)state;
@@ -179,10 +152,10 @@ static void a_new_password_ends_sessions(void **state)
     expect("GET", "acme", "/authz", mine, NULL, 204, "");
     http_until(&two, "acme", mine, 204, SOON_MS);
     expect("GET", "acme", "/authz", "key-of-acme", NULL, 204, "");
-    AUTO(free) char *unseen = log_in("third password", false);
+    AUTO(free) char *unseen = gateway_log_in(&one, "acme", "third password", false);
     change_password(mine, "third password", "fourth password");
     expect("GET", "acme", "/authz", unseen, NULL, 401, NULL);
-    AUTO(free) char *last = log_in("fourth password", false);
+    AUTO(free) char *last = gateway_log_in(&one, "acme", "fourth password", false);
     postgres_run(conn, "UPDATE public.users SET must_change_password = true, password_hash = '!'");
     expect("GET", "acme", "/authz", last, NULL, 401, NULL);
     expect("GET", "acme", "/authz", "key-of-acme", NULL, 204, "");
@@ -241,7 +214,7 @@ static void a_count_that_others_set_is_honoured(void **state)
            "{\"error\":\"Quota exceeded\",\"message\":\"Quota exceeded for api_requests\","
            "\"current\":1000,\"limit\":1000}");
     expect("GET", "other", "/api/users", "key-of-other", NULL, 429, NULL);
-    CHECK_INT(used(other), 1000);
+    CHECK_INT(gateway_used(other), 1000);
     set_registry("UPDATE public.tenant_quotas SET current_usage = 0 WHERE resource_type = "
                  "'api_requests' AND tenant_id = '%s'",
                  other);
@@ -318,7 +291,7 @@ static void a_new_month_begins_anew(void **state)
     http_until(&one, "acme", "key-of-acme", 429, SOON_MS);
     gateway_set_clock(32L * 24 * 3600);
     http_until(&one, "acme", "key-of-acme", 204, SOON_MS);
-    CHECK(used(acme) < 100);
+    CHECK(gateway_used(acme) < 100);
     CHECK_INT(postgres_int(registry,
                            "SELECT used FROM public.quota_periods WHERE resource_type = "
                            "'api_requests' AND tenant_id = '%s'",

@@ -91,16 +91,6 @@ static int64_t requests(void)
     return text ? strtol(text, NULL, 10) : USUAL_REQUESTS;
 }
 
-static int64_t used(const char *id)
-{
-    AUTO(sql_conn) struct sql_conn *registry = gateway_registry();
-
-    return postgres_int(registry,
-                        "SELECT current_usage FROM public.tenant_quotas WHERE "
-                        "resource_type = 'api_requests' AND tenant_id = '%s'",
-                        id);
-}
-
 /* Until nothing is held any more: leases were given back, or ended. */
 static void settle(const char *id)
 {
@@ -133,7 +123,7 @@ static void exactly_the_limit_is_admitted(void **state)
     CHECK_INT(storm.lost, 0);
     CHECK_INT(storm.admitted, limit);
     CHECK_INT(storm.refused, requests() - limit);
-    CHECK_INT(used(id), limit);
+    CHECK_INT(gateway_used(id), limit);
 }
 
 static void a_killed_gateway_costs_no_more_than_its_block(void **state)
@@ -156,14 +146,14 @@ static void a_killed_gateway_costs_no_more_than_its_block(void **state)
     end(threads);
     settle(id);
     int64_t lost = atomic_load(&storm.lost);
-    int64_t unspent = used(id) - storm.admitted;
+    int64_t unspent = gateway_used(id) - storm.admitted;
     CHECK_INT(storm.other, 0);
     CHECK_INT(storm.refused, 0);
     CHECK(lost <= CLIENTS);
     CHECK(unspent >= 0);
     CHECK(unspent <= limit / 100 + 1 + lost);
     printf("killed after %ld requests: %ld admitted, %ld answers lost, %ld counted\n", (long)moment,
-           (long)storm.admitted, (long)lost, (long)used(id));
+           (long)storm.admitted, (long)lost, (long)gateway_used(id));
     gateway_start(&gateways[0]);
 }
 
@@ -183,7 +173,7 @@ static void a_stopped_gateway_gives_everything_back(void **state)
         gateway_stop(&gateways[i]);
     }
     CHECK_INT(storm.admitted, storm.wanted);
-    CHECK_INT(used(id), storm.admitted);
+    CHECK_INT(gateway_used(id), storm.admitted);
     for (int i = 0; i < GATEWAYS; i++) {
         gateway_start(&gateways[i]);
     }
@@ -213,7 +203,7 @@ static void a_program_that_counts_in_the_same_row_is_no_way_round(void **state)
     end(threads);
     settle(id);
     CHECK_INT(storm.other, 0);
-    CHECK_INT(used(id), storm.admitted + counted);
+    CHECK_INT(gateway_used(id), storm.admitted + counted);
 }
 
 static int set_up(void **state)
