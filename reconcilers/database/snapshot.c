@@ -309,6 +309,7 @@ static int check_live(const struct taking *taking, struct err *err)
         return -1;
     }
     return sql_be_patient(loan.conn, call, COUNTING_MAX_MS, err) ||
+                   snapshot_begin(loan.conn, call, err) ||
                    snapshot_list(loan.conn, call, taking->rc->arena, &live, err) ||
                    snapshot_count(loan.conn, call, &live, err) ||
                    snapshot_compare_live(&taking->tables, &live, err)

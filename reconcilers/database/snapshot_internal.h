@@ -32,7 +32,11 @@ struct snapshot_tables {
 
 /* ---- statements (snapshot_sql.c): conn is to the tenant's own database ---- */
 
-/* Begin a transaction that sees one moment, and let others see the same: *ret_snapshot, in the
+/* Begin a transaction that sees one moment and cannot write. Tables must not be touched outside of
+ * one: to plan even a count, the server runs the functions in the expressions of indexes, which are
+ * the tenant's, as whoever asks. A read-only transaction cannot be made another one from inside. */
+MUST_CHECK int snapshot_begin(struct sql_conn *conn, const struct call *call, struct err *err);
+/* The same, and let others see the same: *ret_snapshot, in the
  * arena, for as long as it stays open. */
 MUST_CHECK int snapshot_export(struct sql_conn *conn, const struct call *call, struct arena *arena,
                                const char **ret_snapshot, struct err *err);

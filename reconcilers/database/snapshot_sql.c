@@ -12,21 +12,28 @@
 
 enum { TABLES_MAX = 20000 };
 
-int snapshot_export(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                    const char **ret_snapshot, struct err *err)
+int snapshot_begin(struct sql_conn *conn, const struct call *call, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
-    AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     if (sql_begin(conn, call, err)) {
         return -1;
     }
     sql_init(&query);
     SQL(&query, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-    if (sql_query(conn, call, &query, NULL, err)) {
+    return sql_query(conn, call, &query, NULL, err);
+}
+
+int snapshot_export(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                    const char **ret_snapshot, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    if (snapshot_begin(conn, call, err)) {
         return -1;
     }
-    sql_clear(&query);
+    sql_init(&query);
     SQL(&query, "SELECT pg_export_snapshot()");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;

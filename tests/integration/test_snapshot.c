@@ -319,6 +319,39 @@ static void forced_row_security_hides_nothing(void **state)
     drop_restored(back);
 }
 
+/* Counting plans, and planning folds the immutable functions in indexes: as the controller, whose
+ * rights must not be had that way. */
+static void code_in_an_index_gets_nothing(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run end;
+    const struct fixture *fixture = use_store(state, "tenant_folded");
+    const struct tenant tenant = fixture_tenant("folded", "uid-folded");
+    struct err err = {0};
+
+    make(&run, fixture, &tenant);
+    struct sql_conn *live =
+        fixture_connect_as(fixture, "tenant_folded", "tenant_folded.a", PASSWORD, &err);
+    CHECK_NOT_NULL(live);
+    postgres_run(live,
+                 "CREATE FUNCTION app.take() RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+                 "BEGIN SET transaction_read_only = off; EXCEPTION WHEN OTHERS THEN NULL; END; "
+                 "BEGIN CREATE ROLE pwned_by_folding; EXCEPTION WHEN OTHERS THEN NULL; END; "
+                 "RETURN 1; END $$; "
+                 "CREATE FUNCTION app.pwn(x int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ "
+                 "BEGIN IF current_user = '" FIXTURE_CONTROLLER "' THEN PERFORM app.take(); "
+                 "END IF; RETURN x; END $$; "
+                 "CREATE TABLE app.bait (x int); INSERT INTO app.bait VALUES (1); "
+                 "CREATE INDEX ON app.bait ((x + app.pwn(1)))");
+    sql_close(live);
+    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
+    CHECK_INT(count_databases("tenant_folded"), 0);
+    int64_t made =
+        postgres_int(NULL, "SELECT count(*) FROM pg_roles WHERE rolname = 'pwned_by_folding'");
+    postgres_run(NULL, "DROP ROLE IF EXISTS pwned_by_folding");
+    CHECK_INT(made, 0);
+}
+
 /* ---- what leaves everything as it was ---- */
 
 static void without_a_store_nothing_is_touched(void **state)
@@ -561,6 +594,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_in_it_and_then_all_goes),
         cmocka_unit_test(forced_row_security_hides_nothing),
+        cmocka_unit_test(code_in_an_index_gets_nothing),
         cmocka_unit_test(without_a_store_nothing_is_touched),
         cmocka_unit_test(a_part_of_a_shared_database_is_not_deleted_without_one),
         cmocka_unit_test(a_table_of_somebody_else_is_named),
