@@ -315,7 +315,7 @@ static bool receive(int fd, struct reply *ret)
     for (;;) {
         const char *end = strstr(text, "\r\n\r\n");
         if (end) {
-            const char *field = strstr(text, "Content-Length: ");
+            const char *field = strcasestr(text, "Content-Length: ");
             size_t wanted =
                 field && field < end ? strtoul(field + strlen("Content-Length: "), NULL, 10) : 0;
             size_t head = (size_t)(end + 4 - text);
