@@ -130,6 +130,8 @@ static int delete_batch(struct sql_conn *conn, const struct call *call, const st
     sql_param(&query, scope->tenant_id);
     SQL(&query, " AND ctid = ANY (ARRAY(SELECT ctid FROM ");
     sql_ident2(&query, scope->schema, table);
+    SQL(&query, " WHERE tenant_id = ");
+    sql_param(&query, scope->tenant_id);
     SQL(&query, " LIMIT ");
     sql_integer(&query, BATCH_ROWS);
     SQL(&query, "))");
@@ -176,7 +178,7 @@ static int delete_rows(struct sql_conn *conn, const struct call *call, const str
             if (delete_batch(conn, call, scope, tables[i], &deleted, err)) {
                 return err_wrap(err, "deleting rows of \"%s\"", tables[i]);
             }
-        } while (deleted == BATCH_ROWS);
+        } while (deleted > 0); /* a batch is short also where a row was changed meanwhile */
     }
     return unmap_logins(conn, call, scope, err);
 }
