@@ -427,7 +427,7 @@ static int let_go(struct ending *ending, struct err *err)
     const struct err cause = *err;
 
     ending->owned = (struct owned){.database = ending->scope->mode->owns_database};
-    for (int i = 0; i < ROLE_B; i++) {
+    for (int i = 0; i < ROLE_COUNT; i++) {
         ending->owned.roles[i] = scope_owns(ending->scope, i);
     }
     ending->size_bytes = 0;
