@@ -184,6 +184,7 @@ int database_roll_back_prepared(struct sql_conn *conn, const struct call *call,
     SQL(&query, "RESET ROLE");
     struct err of_reset;
     if (sql_query(conn, call, &query, NULL, failed ? &of_reset : err)) {
+        sql_use_up(conn); /* nobody must find it as another role */
         return -1;
     }
     return failed ? -1 : 0;

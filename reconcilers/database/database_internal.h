@@ -291,6 +291,17 @@ MUST_CHECK int rows_begin(struct sql_conn *conn, const struct call *call, const 
 MUST_CHECK int rows_end(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                         struct err *err);
 
+/* Statements on tables of the scope's that a tenant may have put code on (tables.c): none of it
+ * gets the controller's rights. Outside of a transaction, but for where the tables are shared. */
+MUST_CHECK int tables_read(struct sql_conn *conn, const struct call *call,
+                           const struct scope *scope, struct sql *query, struct sql_rows **ret,
+                           struct err *err);
+/* In a transaction of its own. Parameters have the type text: what they are compared with, or
+ * written to, takes that or a cast. The connection goes back to no pool. Errors: those of sql_exec;
+ * CONFLICT/SerializationFailure and SQLSTATE 23505 also when two do it at once. */
+MUST_CHECK int tables_write(struct sql_conn *conn, const struct call *call,
+                            const struct scope *scope, struct sql *query, struct err *err);
+
 /* Whether the server's object says to warn of drift only. */
 bool database_warns_only(const struct tenant_work *work);
 /* Whether the tenant was complete once, so that what differs now was changed by somebody. */

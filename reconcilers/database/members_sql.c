@@ -25,7 +25,7 @@ int members_observe(struct sql_conn *conn, const struct call *call, struct arena
     SQL(&query, " WHERE email IN (SELECT jsonb_array_elements_text(");
     sql_param(&query, emails);
     SQL(&query, "::jsonb))");
-    if (sql_query(conn, call, &query, &rows, err)) {
+    if (tables_read(conn, call, scope, &query, &rows, err)) {
         return -1;
     }
     size_t count = (size_t)sql_row_count(rows);
@@ -141,7 +141,7 @@ static int execute(struct sql_conn *conn, const struct call *call, const struct 
     } else {
         append_update(&query, scope, buf_text(&people), kind == MEMBER_ENABLE);
     }
-    return sql_exec(conn, call, &query, NULL, err);
+    return tables_write(conn, call, scope, &query, err);
 }
 
 int members_execute(struct sql_conn *conn, const struct call *call, const struct scope *scope,

@@ -2,7 +2,7 @@
  * and in order.
  *
  * What was applied is noted in the tenant's own database, in the transaction that did it, so that a
- * crash leaves a file wholly done or not at all; a copy in the registry is for people and programs.
+ * crash leaves a file wholly done or not at all.
  * The one-use role is dropped at the end, and by the next run if this one does not come to it. A
  * file runs with the owner's rights, which could switch row-level security off: so the tenant
  * schema is compared again at once. */
@@ -133,7 +133,7 @@ static int apply_as_role(struct run *run, struct sql_conn *conn, struct err *err
     return result;
 }
 
-static int migrate_on(struct run *run, struct sql_conn *conn, bool *ret_changed, struct err *err)
+static int migrate_on(struct run *run, struct sql_conn *conn, size_t *ret_before, struct err *err)
 {
     const struct call *call = &run->rc->call;
     const struct migration_done *done = NULL;
@@ -144,11 +144,11 @@ static int migrate_on(struct run *run, struct sql_conn *conn, bool *ret_changed,
         migrations_plan(run->files, run->count, done, done_count, &run->applied, err)) {
         return -1;
     }
-    *ret_changed = run->applied < run->count;
-    return *ret_changed ? apply_as_role(run, conn, err) : 0;
+    *ret_before = run->applied;
+    return run->applied < run->count ? apply_as_role(run, conn, err) : 0;
 }
 
-static int migrate(struct run *run, bool *ret_changed, struct err *err)
+static int migrate(struct run *run, size_t *ret_before, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
 
@@ -156,7 +156,7 @@ static int migrate(struct run *run, bool *ret_changed, struct err *err)
                        run->scope.database, &loan, err)) {
         return -1;
     }
-    if (migrate_on(run, loan.conn, ret_changed, err)) {
+    if (migrate_on(run, loan.conn, ret_before, err)) {
         loan.failure = *err;
         return -1;
     }
@@ -167,7 +167,8 @@ int migrations_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
     struct run run = {.rc = rc, .work = work};
-    bool changed = false;
+    size_t before = 0;
+    struct err of_schema;
 
     if (text_is_empty(work->tenant->migrations) || work->tenant->state == TENANT_SUSPENDED) {
         return 0;
@@ -182,13 +183,13 @@ int migrations_ensure(struct reconcile *rc, void *subject, struct err *err)
     if (fetch_files(&run, err)) {
         return -1;
     }
-    int result = migrate(&run, &changed, err);
+    int result = migrate(&run, &before, err);
     work->migration_count = (int64_t)run.applied;
     work->migration_last = run.applied > 0 ? run.files[run.applied - 1].name : "";
-    if (result) {
+    if (run.applied > before && schema_ensure(rc, subject, result ? &of_schema : err)) {
         return -1;
     }
-    return changed ? schema_ensure(rc, subject, err) : 0;
+    return result;
 }
 
 /* What a crash in the middle of a migration left, before the owner goes. */

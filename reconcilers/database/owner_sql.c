@@ -1,5 +1,5 @@
-/* The statements behind the owner's row. The controller's role reads and writes it with the rights
- * of the owner role, under row-level security like everybody. */
+/* The statements behind the owner's row. The controller's role reads it with the rights
+ * of the owner role, and writes it as that (tables.c), under row-level security like everybody. */
 #include "controller/base/str.h"
 #include "reconcilers/database/owner_internal.h"
 
@@ -22,9 +22,9 @@ int owner_observe(struct sql_conn *conn, const struct call *call, struct arena *
     sql_ident2(&query, scope->schema, "users");
     SQL(&query, " WHERE id = ");
     sql_param(&query, user_id);
-    SQL(&query, " OR email = ");
+    SQL(&query, "::uuid OR email = ");
     sql_param(&query, email);
-    if (sql_query(conn, call, &query, &rows, err)) {
+    if (tables_read(conn, call, scope, &query, &rows, err)) {
         return -1;
     }
     size_t count = (size_t)sql_row_count(rows);
@@ -44,10 +44,10 @@ int owner_observe(struct sql_conn *conn, const struct call *call, struct arena *
 }
 
 /* The address or id was taken a moment ago: look again. */
-static int exec_unique(struct sql_conn *conn, const struct call *call, struct sql *query,
-                       struct err *err)
+static int exec_unique(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                       struct sql *query, struct err *err)
 {
-    if (sql_exec(conn, call, query, NULL, err)) {
+    if (tables_write(conn, call, scope, query, err)) {
         return err_has_code(err, UNIQUE_VIOLATION) ? err_reclass(err, ERR_CONFLICT, "Conflict")
                                                    : -1;
     }
@@ -66,14 +66,14 @@ static int insert(struct sql_conn *conn, const struct call *call, const struct s
     sql_ident2(&query, scope->schema, "users");
     SQL(&query, " (id, email, full_name, role, must_change_password, password_hash) VALUES (");
     sql_param(&query, user_id);
-    SQL(&query, ", ");
+    SQL(&query, "::uuid, ");
     sql_param(&query, tenant->owner.email);
     SQL(&query, ", ");
     sql_param(&query, text_is_empty(name) ? NULL : name);
     SQL(&query, ", 'owner', true, ");
     sql_param(&query, secret_bytes(hash));
     SQL(&query, ")");
-    return exec_unique(conn, call, &query, err);
+    return exec_unique(conn, call, scope, &query, err);
 }
 
 static int update(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -95,7 +95,8 @@ static int update(struct sql_conn *conn, const struct call *call, const struct s
     }
     SQL(&query, " WHERE id = ");
     sql_param(&query, plan->row->id);
-    return exec_unique(conn, call, &query, err);
+    SQL(&query, "::uuid");
+    return exec_unique(conn, call, scope, &query, err);
 }
 
 static int demote(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -108,7 +109,8 @@ static int demote(struct sql_conn *conn, const struct call *call, const struct s
     sql_ident2(&query, scope->schema, "users");
     SQL(&query, " SET role = 'member' WHERE id = ");
     sql_param(&query, row->id);
-    return sql_exec(conn, call, &query, NULL, err);
+    SQL(&query, "::uuid");
+    return tables_write(conn, call, scope, &query, err);
 }
 
 int owner_execute(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -137,5 +139,6 @@ int owner_set_hash(struct sql_conn *conn, const struct call *call, const struct 
     sql_param(&query, secret_bytes(hash));
     SQL(&query, " WHERE must_change_password AND id = ");
     sql_param(&query, user_id);
-    return sql_exec(conn, call, &query, NULL, err);
+    SQL(&query, "::uuid");
+    return tables_write(conn, call, scope, &query, err);
 }

@@ -117,7 +117,10 @@ static inline void auto_release_sql_conn(struct sql_conn **conn)
 {
     sql_close(*conn);
 }
-bool sql_is_healthy(const struct sql_conn *conn);    /* neither broken nor in a transaction */
+/* Neither broken, nor used up, nor in a transaction. */
+bool sql_is_healthy(const struct sql_conn *conn);
+/* The session may be left with what others must not find: a pool does not take it back. */
+void sql_use_up(struct sql_conn *conn);
 int sql_server_version(const struct sql_conn *conn); /* 150020 */
 bool sql_err_unreachable(const struct err *err);
 

@@ -477,9 +477,14 @@ void sql_close(struct sql_conn *conn)
     }
 }
 
+void sql_use_up(struct sql_conn *conn)
+{
+    conn->used_up = true;
+}
+
 bool sql_is_healthy(const struct sql_conn *conn)
 {
-    return !conn->broken && PQstatus(conn->pg) == CONNECTION_OK &&
+    return !conn->broken && !conn->used_up && PQstatus(conn->pg) == CONNECTION_OK &&
            PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
 }
 

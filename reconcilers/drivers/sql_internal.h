@@ -22,6 +22,7 @@ enum {
 
 struct sql_conn {
     PGconn *pg;
+    bool used_up;     /* whoever has it may go on, and nobody after */
     bool broken;      /* not to be used again, whatever libpq thinks of it */
     int64_t limit_ms; /* of one statement, on our side */
 

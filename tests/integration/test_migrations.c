@@ -232,6 +232,83 @@ static void what_a_file_opens_is_closed_again(void **state)
               0);
 }
 
+/* What the code of a file is made of that waits for the controller to touch a table. */
+#define CODE                                                                                       \
+    "CREATE FUNCTION take() RETURNS int LANGUAGE plpgsql AS $$ BEGIN "                             \
+    "BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END; "                                     \
+    "BEGIN SET transaction_read_only = off; EXCEPTION WHEN OTHERS THEN NULL; END; "                \
+    "BEGIN CREATE ROLE taken_by_code; EXCEPTION WHEN OTHERS THEN NULL; END; RETURN 1; END $$; "    \
+    "GRANT EXECUTE ON FUNCTION take() TO PUBLIC; "
+
+static void check_nothing_taken(void)
+{
+    int64_t taken =
+        postgres_int(NULL, "SELECT count(*) FROM pg_roles WHERE rolname = 'taken_by_code'");
+
+    postgres_run(NULL, "DROP ROLE IF EXISTS taken_by_code");
+    CHECK_INT(taken, 0);
+}
+
+/* The table of what was applied is no table any more. */
+static void a_ledger_with_code_gets_nothing(void **state)
+{
+    static const struct file files[] = {
+        {"0001.sql",
+         CODE "ALTER TABLE tenantry_migrations RENAME TO applied; "
+              "CREATE VIEW tenantry_migrations AS SELECT name, checksum FROM applied WHERE take() "
+              "= 1; "
+              "CREATE RULE note AS ON INSERT TO tenantry_migrations DO INSTEAD INSERT INTO applied "
+              "(name, checksum) VALUES (new.name, new.checksum)"}};
+    AUTO(life) struct life life;
+    AUTO(free) char *map = NULL;
+
+    begin(&life, *state, "mig-ledger", ISOLATION_DATABASE, &map);
+    put_files(&life, files, 1);
+    CHECK_OK(migrate(&life), &life.run.err);
+    CHECK_OK(migrate(&life), &life.run.err);
+    check_nothing_taken();
+}
+
+/* Triggers, also deferred ones, a default and an index with code on the table that the controller
+ * writes the owner's row in; put there behind its back, between two of its looks. */
+static void code_on_users_gets_nothing(void **state, const char *name, enum isolation isolation)
+{
+    static const struct file files[] = {{"0001.sql", CODE}};
+    AUTO(life) struct life life;
+    AUTO(free) char *map = NULL;
+
+    begin(&life, *state, name, isolation, &map);
+    put_files(&life, files, 1);
+    CHECK_OK(migrate(&life), &life.run.err);
+    AUTO(sql_conn) struct sql_conn *conn = life_database(&life);
+    const char *schema = life.run.work.place.schema;
+    postgres_run(conn, "SET search_path TO %s", schema);
+    postgres_run(
+        conn,
+        "CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql SET search_path = %s AS "
+        "$$ BEGIN SET CONSTRAINTS ALL DEFERRED; PERFORM take(); RETURN new; END $$; "
+        "CREATE TRIGGER early BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION fire(); "
+        "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON users DEFERRABLE INITIALLY "
+        "DEFERRED FOR EACH ROW EXECUTE FUNCTION fire(); "
+        "ALTER TABLE users ADD CONSTRAINT takes CHECK (take() = 1)",
+        schema);
+    postgres_run(NULL, "DROP ROLE IF EXISTS taken_by_code"); /* the superuser's rows were checked */
+    life.run.tenant.owner.name = "Another Name";
+    CHECK_OK(owner_ensure(&life.run.rc, &life.run.work, &life.run.err), &life.run.err);
+    CHECK_INT(postgres_int(conn, "SELECT count(*) FROM users WHERE full_name = 'Another Name'"), 1);
+    check_nothing_taken();
+}
+
+static void code_on_users_gets_nothing_in_a_database(void **state)
+{
+    code_on_users_gets_nothing(state, "mig-code", ISOLATION_DATABASE);
+}
+
+static void code_on_users_gets_nothing_in_a_schema(void **state)
+{
+    code_on_users_gets_nothing(state, "mig-codes", ISOLATION_SCHEMA);
+}
+
 static void a_lock_is_waited_for_by_trying_again(void **state)
 {
     static const struct file alter[] = {{"0001.sql", "ALTER TABLE users ADD COLUMN extra int"}};
@@ -282,6 +359,9 @@ int main(void)
         cmocka_unit_test(an_edited_or_late_file_is_refused),
         cmocka_unit_test(no_trick_leads_anywhere),
         cmocka_unit_test(what_a_file_opens_is_closed_again),
+        cmocka_unit_test(a_ledger_with_code_gets_nothing),
+        cmocka_unit_test(code_on_users_gets_nothing_in_a_database),
+        cmocka_unit_test(code_on_users_gets_nothing_in_a_schema),
         cmocka_unit_test(a_lock_is_waited_for_by_trying_again),
         cmocka_unit_test(a_role_that_was_left_is_dropped),
     };
