@@ -29,8 +29,11 @@ bool mark_parse(const char *comment, struct mark *ret)
 {
     struct str rest = str_from(comment);
 
-    if (str_equal_c(rest, MARK_SHARED)) {
-        *ret = (struct mark){.id = STR(SHARED_ID)};
+    if (str_equal_c(rest, MARK_SHARED) || str_starts_with(rest, STR(MARK_SHARED " "))) {
+        rest.ptr += strlen(MARK_SHARED);
+        rest.len -= strlen(MARK_SHARED);
+        (void)str_cut(&rest, ' ');
+        *ret = (struct mark){.id = STR(SHARED_ID), .rest = rest};
         return true;
     }
     if (!str_starts_with(rest, STR(MARK_START))) {

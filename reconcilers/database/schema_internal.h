@@ -31,10 +31,11 @@ struct schema_listing {
 struct schema_seen {
     bool exists;
     const char *owner;
-    const char *comment;   /* "" if none */
-    bool has_tables;       /* at least one of ours */
-    const char *app_owner; /* of schema app; "" when there is none */
-    const char *hash;      /* of the listing; "" without a schema */
+    const char *comment;       /* "" if none */
+    const char *owner_comment; /* of the owner role */
+    bool has_tables;           /* at least one of ours */
+    const char *app_owner;     /* of schema app; "" when there is none */
+    const char *hash;          /* of the listing; "" without a schema */
 };
 
 enum schema_action {
@@ -56,8 +57,11 @@ struct schema_decision {
 MUST_CHECK int schema_decide(const struct scope *scope, const struct schema_seen *seen,
                              int64_t newest, struct schema_decision *ret, struct err *err);
 
-/* The comment of a schema: this, the version, and the hash of its listing when it was made. */
+/* The comment of a schema: this and the version. The hash of the listing when it was made is for
+ * nobody to write but us: the schema's owner may comment on it, but not on itself. So it stands
+ * behind the mark of the owner role, after this word. */
 #define SCHEMA_MARK_START "tenantry: schema "
+#define SCHEMA_HASH_WORD "schema "
 
 enum schema_difference_kind { SCHEMA_MISSING, SCHEMA_DIFFERENT, SCHEMA_EXTRA };
 struct schema_difference {

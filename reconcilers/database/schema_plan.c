@@ -1,23 +1,23 @@
 /* How drift of the tenant schema is found without keeping a description of it anywhere.
  *
  * In the very transaction that makes the schema, the server lists its catalog entries in words that
- * are the same for every tenant, and puts the hash of the list into the schema's comment. A later
- * look has the hash made again: equal, nothing to do. When it differs, a fresh schema is made
- * beside the old one, in a transaction, by the same migrations; the two lists tell what differs,
- * and what differs is copied. So the migrations are the only definition of the schema there is, and
- * a server that words its catalog otherwise after an upgrade only costs one comparison. */
+ * are the same for every tenant, and puts the hash of the list into the owner role's comment, which
+ * the owner cannot write. A later look has the hash made again: equal, nothing to do. When it
+ * differs, a fresh schema is made beside the old one, in a transaction, by the same migrations; the
+ * two lists tell what differs, and what differs is copied. So the migrations are the only
+ * definition of the schema there is, and a server that words its catalog otherwise after an upgrade
+ * only costs one comparison. */
 #include <string.h>
 
 #include "controller/base/str.h"
 #include "reconcilers/database/schema_internal.h"
 
 /* 0 when the comment is none of ours. */
-static int64_t marked_version(const char *comment, struct str *ret_hash)
+static int64_t marked_version(const char *comment)
 {
     struct str rest = str_from(comment);
     int64_t version = 0;
 
-    *ret_hash = (struct str){0};
     if (!str_starts_with(rest, STR(SCHEMA_MARK_START))) {
         return 0;
     }
@@ -26,8 +26,20 @@ static int64_t marked_version(const char *comment, struct str *ret_hash)
     if (!str_to_int64(str_cut(&rest, ' '), &version) || version < 1) {
         return 0;
     }
-    *ret_hash = rest;
     return version;
+}
+
+static bool hash_is_noted(const struct schema_seen *seen)
+{
+    struct mark mark;
+
+    if (!mark_parse(seen->owner_comment, &mark) ||
+        !str_starts_with(mark.rest, STR(SCHEMA_HASH_WORD))) {
+        return false;
+    }
+    mark.rest.ptr += strlen(SCHEMA_HASH_WORD);
+    mark.rest.len -= strlen(SCHEMA_HASH_WORD);
+    return str_equal_c(mark.rest, seen->hash);
 }
 
 /* Every database begins with a schema public; any other has its owner role from the first moment,
@@ -41,8 +53,7 @@ static bool is_foreign(const struct scope *scope, const struct schema_seen *seen
 int schema_decide(const struct scope *scope, const struct schema_seen *seen, int64_t newest,
                   struct schema_decision *ret, struct err *err)
 {
-    struct str marked_hash;
-    int64_t version = marked_version(seen->comment, &marked_hash);
+    int64_t version = marked_version(seen->comment);
 
     if (version > newest) {
         return err_set(err, ERR_TERMINAL, "MigrationMismatch",
@@ -71,7 +82,7 @@ int schema_decide(const struct scope *scope, const struct schema_seen *seen, int
         ret->action = SCHEMA_MIGRATE;
         return 0;
     }
-    bool same = version == newest && str_equal_c(marked_hash, seen->hash);
+    bool same = version == newest && hash_is_noted(seen);
     ret->action = same && !ret->take_schema && !ret->make_app ? SCHEMA_KEEP : SCHEMA_COMPARE;
     return 0;
 }

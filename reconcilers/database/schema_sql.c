@@ -171,7 +171,10 @@ int schema_observe(struct sql_conn *conn, const struct call *call, struct arena 
 
     sql_init(&query);
     SQL(&query, "SELECT n.oid IS NOT NULL, pg_get_userbyid(n.nspowner), "
-                "obj_description(n.oid, 'pg_namespace'), EXISTS (SELECT FROM pg_class c "
+                "obj_description(n.oid, 'pg_namespace'), (SELECT shobj_description(oid, "
+                "'pg_authid') FROM pg_roles WHERE rolname = ");
+    sql_param(&query, scope->roles[ROLE_OWNER]);
+    SQL(&query, "), EXISTS (SELECT FROM pg_class c "
                 "WHERE c.relnamespace = n.oid AND c.relname = ANY (string_to_array(");
     sql_param(&query, schema_tables(scope));
     SQL(&query, ", ' '))), (SELECT pg_get_userbyid(nspowner) FROM pg_namespace "
@@ -186,9 +189,10 @@ int schema_observe(struct sql_conn *conn, const struct call *call, struct arena 
         .exists = sql_bool(rows, 0, 0),
         .owner = arena_strdup(arena, sql_text(rows, 0, 1)),
         .comment = arena_strdup(arena, sql_text(rows, 0, 2)),
-        .has_tables = sql_bool(rows, 0, 3),
-        .app_owner = arena_strdup(arena, sql_text(rows, 0, 4)),
-        .hash = arena_strdup(arena, sql_text(rows, 0, 5)),
+        .owner_comment = arena_strdup(arena, sql_text(rows, 0, 3)),
+        .has_tables = sql_bool(rows, 0, 4),
+        .app_owner = arena_strdup(arena, sql_text(rows, 0, 5)),
+        .hash = arena_strdup(arena, sql_text(rows, 0, 6)),
     };
     return 0;
 }
@@ -204,16 +208,20 @@ struct change {
     struct schema_outcome *outcome;
 };
 
-/* Note in the schema's comment what stands now, as the controller's role. */
+/* Note in the comments of schema and owner role what stands now, as the controller's role. */
 static void append_mark(struct sql *script, const struct scope *scope)
 {
     SQL(script, "DO $mark$ DECLARE made constant text := ");
     append_hash(script, scope, scope->schema);
     SQL(script, ";\nBEGIN EXECUTE format('COMMENT ON SCHEMA %I IS %L', ");
     sql_literal(script, scope->schema);
-    SQL(script, ", concat('" SCHEMA_MARK_START "', ");
+    SQL(script, ", '" SCHEMA_MARK_START);
     sql_integer(script, schema_newest());
-    SQL(script, ", ' ', made)); END $mark$;\n");
+    SQL(script, "'); EXECUTE format('COMMENT ON ROLE %I IS %L', ");
+    sql_literal(script, scope->roles[ROLE_OWNER]);
+    SQL(script, ", concat(");
+    sql_literal(script, scope->mark);
+    SQL(script, ", ' " SCHEMA_HASH_WORD "', made)); END $mark$;\n");
 }
 
 static int list(const struct change *change, const char *schema, struct schema_listing *ret,

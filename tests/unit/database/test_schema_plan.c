@@ -24,7 +24,8 @@ static struct schema_seen complete(struct arena *arena, int64_t version)
     return (struct schema_seen){
         .exists = true,
         .owner = scope.roles[ROLE_OWNER],
-        .comment = arena_printf(arena, SCHEMA_MARK_START "%lld " HASH, (long long)version),
+        .comment = arena_printf(arena, SCHEMA_MARK_START "%lld", (long long)version),
+        .owner_comment = "tenantry: tenant 1 uid 2 " SCHEMA_HASH_WORD HASH,
         .has_tables = true,
         .app_owner = scope.roles[ROLE_APP],
         .hash = HASH,
@@ -49,6 +50,14 @@ static void each_state_has_its_action(void **state)
     CHECK_INT(decide(&seen, 3), SCHEMA_MIGRATE);
 
     seen.hash = "0";
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+    /* What the owner itself may write proves nothing. */
+    seen.comment = SCHEMA_MARK_START "2 0";
+    CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
+    seen = complete(&arena, 2);
+    seen.owner_comment = "tenantry: shared " SCHEMA_HASH_WORD HASH;
+    CHECK_INT(decide(&seen, 2), SCHEMA_KEEP);
+    seen.owner_comment = "tenantry: shared";
     CHECK_INT(decide(&seen, 2), SCHEMA_COMPARE);
     seen = complete(&arena, 2);
     seen.owner = "pg_database_owner";
