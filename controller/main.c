@@ -195,7 +195,9 @@ static void make_controllers(struct program *program)
         make_controller(program, "objectstore", 1, object_store_reconcile, &environment->services);
     program->meter_controller =
         make_controller(program, "meter", 1, meter_reconcile, program->meter);
-    queue_add(controller_queue(program->meter_controller), "all", QUEUE_NORMAL);
+    if (program->options.meter_period_ms > 0) {
+        queue_add(controller_queue(program->meter_controller), "all", QUEUE_NORMAL);
+    }
     meter_wake(program->meter, controller_queue(program->tenant_controller));
     program->monitor_controller =
         make_controller(program, "monitor", 2, monitor_reconcile, program->monitor);

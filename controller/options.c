@@ -33,8 +33,9 @@ static const struct flag rows[] = {
      "Secret in the controller's namespace with the relay's username and password"},
     {"owner-password-expiry", FLAG_DURATION, AT(owner_password_ms), 1000, 31536000000,
      "when an owner's unused temporary password is replaced (default 168h)"},
-    {"meter-period", FLAG_DURATION, AT(meter_period_ms), 1000, 86400000,
-     "how often the running time of sandboxes is written down (default 1m)"},
+    {"meter-period", FLAG_DURATION, AT(meter_period_ms), 0, 86400000,
+     "how often the running time of sandboxes is written down; 0 = not by this program (default "
+     "1m)"},
     {"probe-period", FLAG_DURATION, AT(probe_period_ms), 1000, 86400000,
      "how often each tenant's health is checked (default 1m, jittered)"},
     {"drift-period", FLAG_DURATION, AT(drift_period_ms), 1000, 86400000,

@@ -17,12 +17,12 @@ func (t *tenant) stateOfOwn(now *seen) []string {
 		}
 	}
 	for name := range now.catalog.Databases {
-		if !t.baseline.databases[name] {
+		if _, stood := t.baseline.databases[name]; !stood {
 			list = append(list, "database "+name)
 		}
 	}
 	for name := range now.catalog.Roles {
-		if !t.baseline.role[name] {
+		if _, stood := t.baseline.role[name]; !stood {
 			list = append(list, "role "+name)
 		}
 	}
@@ -47,12 +47,12 @@ func (w *world) takeApart(now *seen, t *tenant) error {
 	}
 	var script strings.Builder
 	for name := range now.catalog.Databases {
-		if !t.baseline.databases[name] {
+		if _, stood := t.baseline.databases[name]; !stood {
 			fmt.Fprintf(&script, "DROP DATABASE %s WITH (FORCE);\n", quote(name))
 		}
 	}
 	for name := range now.catalog.Roles {
-		if !t.baseline.role[name] {
+		if _, stood := t.baseline.role[name]; !stood {
 			fmt.Fprintf(&script, "DROP ROLE %s;\n", quote(name))
 		}
 	}

@@ -132,29 +132,44 @@ func TestMeasuresNeedNotBeExact(t *testing.T) {
 
 func TestStateLeavesOutWhatWasThere(t *testing.T) {
 	old := map[string]any{"id": 1.0}
-	a := &tenant{name: "a-1", baseline: &baseline{objects: map[string]bool{"nodes n": true}, databases: map[string]bool{"reg": true}, role: map[string]bool{"boss": true},
-		filled: map[string]bool{"reg": true}, rows: map[string]bool{rowKey("reg", "rows t", old): true}}}
+	given := map[string]any{"role": "pg_monitor", "member": "boss"}
+	a := &tenant{name: "a-1", baseline: &baseline{objects: map[string]bool{"nodes n": true}, databases: map[string]string{"reg": "{}", "pool": `{"acl":[]}`}, role: map[string]string{"boss": "{}"},
+		rows: map[string]bool{rowKey("reg", "rows t", old): true, rowKey("", "memberships", given): true}}}
 	now := &seen{
 		objects: map[string]*object{
 			"nodes n":        {key: "nodes n", resource: "nodes", fields: map[string]any{}},
 			"namespaces a-1": {key: "namespaces a-1", resource: "namespaces", fields: map[string]any{"metadata": map[string]any{"name": "a-1", "uid": "u"}}},
 		},
 		catalog: &catalog{
-			Databases:   map[string]map[string]any{"reg": {}, "a_1": {"owner": "boss"}},
+			Databases:   map[string]map[string]any{"reg": {}, "pool": {"acl": []any{"x"}}, "a_1": {"owner": "boss"}},
 			Roles:       map[string]map[string]any{"boss": {}, "a_1.x": {"login": true}},
-			Memberships: []map[string]any{{"role": "pg_monitor", "member": "boss"}, {"role": "a_1.x", "member": "boss"}},
+			Memberships: []map[string]any{given, {"role": "a_1.x", "member": "boss"}},
 			Inside:      map[string]map[string][]map[string]any{"reg": {"rows t": {old, {"id": 2.0}}}},
 		},
 	}
 	got := a.stateOf(now)
-	for _, path := range []string{"kube namespaces {T}/metadata/name", "database {t}/owner", "role {t}.x/login", "in reg rows t 0/id"} {
+	for _, path := range []string{"kube namespaces {T}/metadata/name", "database {t}/owner", "role {t}.x/login", "in reg rows t 0/id", "membership 0/role", "database pool/acl[0]"} {
 		if _, ok := got[path]; !ok {
 			t.Errorf("%s is missing in %v", path, got)
 		}
 	}
 	for path := range got {
-		if strings.Contains(path, "nodes") || strings.Contains(path, "uid") || path == "in reg rows t 1" {
+		if strings.Contains(path, "nodes") || strings.Contains(path, "uid") || path == "in reg rows t 1" || path == "membership 1" || strings.HasPrefix(path, "database reg") || strings.HasPrefix(path, "role boss") {
 			t.Error("not the tenant's:", path)
+		}
+	}
+}
+
+func TestEveryPointComesToItsTurn(t *testing.T) {
+	shared, early, late := &stage{name: "shared"}, &stage{name: "early"}, &stage{name: "late"}
+	h := &harness{courses: []*course{{name: "a", stages: []*stage{shared}}, {name: "b", stages: []*stage{shared, early, late}}},
+		points: map[string][]point{"shared": make([]point, 3), "early": make([]point, 2)}}
+	for turns := 0; h.remaining() > 0; turns++ {
+		if turns == 4 {
+			t.Fatalf("still to be tried: %v", h.points)
+		}
+		for _, s := range h.next().stages {
+			h.points[s.name] = h.points[s.name][min(1, len(h.points[s.name])):]
 		}
 	}
 }

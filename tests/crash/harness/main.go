@@ -31,7 +31,7 @@ type lesson struct {
 type harness struct {
 	w       *world
 	courses []*course
-	lessons map[string]*lesson // by policy and stage
+	lessons map[string]*lesson // by course and stage
 	left    *seen              // what the last tenant left, where that is nothing of its own
 	points  map[string][]point // still to be tried, by stage
 	serial  int
@@ -51,13 +51,14 @@ func (h *harness) trace(lines ...string) {
 	}
 }
 
-func key(c *course, s *stage) string { return c.policy + " " + s.name }
+func key(c *course, s *stage) string { return c.name + " " + s.name }
 
 func main() {
 	run := flag.String("run", "", "run folder with the servers and the proxy")
 	binary := flag.String("controller", "", "the controller's program")
 	smoke := flag.Bool("smoke", false, "a spread sample of the points instead of all")
 	only := flag.String("only", "", "pattern: only points whose line, as printed, matches")
+	which := flag.String("course", "", "pattern: only courses whose name matches")
 	list := flag.Bool("list", false, "record the undisturbed runs, print the points, and stop")
 	losing := flag.Bool("lose", false, "do not kill, but lose the answer to each write")
 	verbose := flag.Bool("verbose", false, "say what takes how long, and what is not yet as it should be")
@@ -66,7 +67,7 @@ func main() {
 	if *losing {
 		sides = []string{lost}
 	}
-	failed, err := start(*run, *binary, *only, *smoke, *list, *verbose, sides)
+	failed, err := start(*run, *binary, *only, *which, *smoke, *list, *verbose, sides)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tests/crash:", err)
 		os.Exit(2)
@@ -76,8 +77,12 @@ func main() {
 	}
 }
 
-func start(run, binary, only string, smoke, list, verbose bool, sides []string) (bool, error) {
+func start(run, binary, only, which string, smoke, list, verbose bool, sides []string) (bool, error) {
 	filter, err := regexp.Compile(only)
+	if err != nil {
+		return false, err
+	}
+	wanted, err := regexp.Compile(which)
 	if err != nil {
 		return false, err
 	}
@@ -85,7 +90,13 @@ func start(run, binary, only string, smoke, list, verbose bool, sides []string) 
 	if err != nil {
 		return false, err
 	}
-	h := &harness{w: w, courses: courses(), lessons: map[string]*lesson{}, points: map[string][]point{}, verbose: verbose, sides: sides, traced: time.Now()}
+	lives := slices.DeleteFunc(courses(), func(c *course) bool { return !wanted.MatchString(c.name) })
+	for _, c := range lives {
+		if !smoke {
+			c.stages = append(c.stages, c.rest...)
+		}
+	}
+	h := &harness{w: w, courses: lives, lessons: map[string]*lesson{}, points: map[string][]point{}, verbose: verbose, sides: sides, traced: time.Now()}
 	if err := h.learn(); err != nil {
 		return false, fmt.Errorf("undisturbed run: %w", err)
 	}
@@ -274,11 +285,27 @@ func (h *harness) remaining() int {
 	return n
 }
 
-// next is the course that has most to do at its own last stage, so that the shared ones spread over both.
+// next is the course that has most to do at one of its stages. What several courses have spreads over them.
 func (h *harness) next() *course {
-	return slices.MaxFunc(h.courses, func(a, b *course) int {
-		return len(h.points[a.stages[len(a.stages)-1].name]) - len(h.points[b.stages[len(b.stages)-1].name])
-	})
+	most := func(c *course) int {
+		n := 0
+		for _, s := range c.stages {
+			n = max(n, (len(h.points[s.name])+h.sharers(s.name)-1)/h.sharers(s.name))
+		}
+		return n
+	}
+	return slices.MaxFunc(h.courses, func(a, b *course) int { return most(a) - most(b) })
+}
+
+// sharers is how many courses have the stage.
+func (h *harness) sharers(name string) int {
+	n := 0
+	for _, c := range h.courses {
+		if slices.ContainsFunc(c.stages, func(s *stage) bool { return s.name == name }) {
+			n++
+		}
+	}
+	return n
 }
 
 // course takes one tenant through its life, killing the controller once at each stage that has points left.
@@ -293,6 +320,8 @@ func (h *harness) course() error {
 		if points := h.points[s.name]; len(points) > 0 {
 			p = &points[0]
 			h.points[s.name] = points[1:]
+		} else if slices.Contains(c.rest, s) {
+			break
 		}
 		fine, err := h.stage(c, s, t, p)
 		if err != nil {

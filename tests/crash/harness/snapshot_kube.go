@@ -16,7 +16,9 @@ type resource struct {
 }
 
 // What is no state: it comes and goes by itself. Everything else that the server has is looked at.
-var transient = map[string]bool{"events": true, "pods": true, "replicasets": true, "leases": true, "componentstatuses": true, "endpoints": true, "endpointslices": true}
+var transient = map[string]bool{"events": true, "pods": true, "replicasets": true, "leases": true, "componentstatuses": true, "endpoints": true, "endpointslices": true,
+	// Of a Service, which has it in its spec; it goes some time after that.
+	"ipaddresses": true}
 
 type resourceList struct {
 	Resources []struct {

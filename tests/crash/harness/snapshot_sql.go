@@ -78,8 +78,8 @@ SELECT json_build_object(
   'comments', pg_temp.list($$SELECT pg_describe_object(classoid, objoid, objsubid) AS name, description FROM pg_description WHERE objoid >= 16384$$),
   'rows', pg_temp.rows());`
 
-// catalogNow reads the server, and the inside of those databases that it is to look into.
-func (w *world) catalogNow(into func(database string) bool) (*catalog, error) {
+// catalogNow reads the server, and the inside of its databases.
+func (w *world) catalogNow() (*catalog, error) {
 	c := &catalog{Inside: map[string]map[string][]map[string]any{}}
 	if err := w.psqlJSON("postgres", serverQuery, c); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (w *world) catalogNow(into func(database string) bool) (*catalog, error) {
 	var group sync.WaitGroup
 	var failures []error
 	for name, fields := range c.Databases {
-		if name == "template0" || !into(name) {
+		if fields["template"] == true {
 			continue
 		}
 		group.Go(func() {

@@ -122,8 +122,9 @@ const (
 
 // A course is the life of a tenant, stage after stage.
 type course struct {
-	policy string
+	name   string
 	stages []*stage
+	rest   []*stage // that take long: not for every commit
 }
 
 func courses() []*course {
@@ -134,7 +135,16 @@ func courses() []*course {
 			{"change", apply(fmt.Sprintf(specChanged, policy)), isReady, false},
 			{"rotation", rotate, isRotated, false},
 			{"deletion " + policy, remove, isGone, true},
-		}})
+		}, nil})
+	}
+	// In a database that tenants share. Each tenant is the first that it is made for, and the one that comes back finds it.
+	for _, mode := range []string{"Schema", "Row"} {
+		first, changed := with(specAtFirst, "Delete", isolation(mode)), with(specChanged, "Delete", isolation(mode))
+		list = append(list, &course{mode, []*stage{
+			{"provision " + mode, apply(first), isReady, false},
+			{"change " + mode, apply(changed), isReady, false},
+			{"deletion " + mode, remove, isGone, true},
+		}, []*stage{{"return " + mode, apply(first), isReady, false}}})
 	}
 	// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
 	return append(list, &course{"Grace", []*stage{
@@ -145,12 +155,16 @@ func courses() []*course {
 		{"adoption", adopt(with(specAtFirst, "Delete", `"deletionGraceDays":7`)), isReady, false},
 		{"deletion again", remove, isGone, true},
 		{"purge", letTimePass, isPurged, true},
-	}})
+	}, nil})
 }
 
 // with is a spec with more in it.
 func with(spec, policy, more string) string {
 	return strings.Replace(fmt.Sprintf(spec, policy), "{", "{"+more+",", 1)
+}
+
+func isolation(mode string) string {
+	return fmt.Sprintf(`"database":{"isolation":%q}`, mode)
 }
 
 // adopt makes the Tenant anew, and has it take back what the one before it left.

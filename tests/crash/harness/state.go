@@ -17,9 +17,8 @@ import (
 // A baseline is what was there before a tenant: everything beyond it is the tenant's, or debris.
 type baseline struct {
 	objects         map[string]bool
-	databases, role map[string]bool
-	filled          map[string]bool // databases with tables
-	rows            map[string]bool // database, table and row
+	databases, role map[string]string // as they were
+	rows            map[string]bool   // where, and row
 }
 
 // A seen is the whole world at one moment.
@@ -30,7 +29,7 @@ type seen struct {
 
 // look takes in everything. What is being deleted counts as gone already, with what is in it: the last steps of that are up to Kubernetes, which gives
 // a namespace five seconds. That it really goes is looked at once, at the end.
-// With a baseline, the databases that have been there before are looked into only if they have tables, as the registry has.
+// Databases that have been there before are looked into as well: tenants register in one, and may share another.
 func (w *world) look(b *baseline) (*seen, error) {
 	now := &seen{}
 	var group sync.WaitGroup
@@ -40,9 +39,7 @@ func (w *world) look(b *baseline) (*seen, error) {
 		before = b.objects
 	}
 	group.Go(func() { now.objects, first = w.objects(w.resources, before) })
-	group.Go(func() {
-		now.catalog, second = w.catalogNow(func(database string) bool { return b == nil || !b.databases[database] || b.filled[database] })
-	})
+	group.Go(func() { now.catalog, second = w.catalogNow() })
 	group.Wait()
 	dying := map[string]bool{}
 	for _, o := range now.objects {
@@ -57,19 +54,24 @@ func (w *world) look(b *baseline) (*seen, error) {
 }
 
 func newBaseline(now *seen) *baseline {
-	b := &baseline{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	b := &baseline{map[string]bool{}, map[string]string{}, map[string]string{}, map[string]bool{}}
 	for key := range now.objects {
 		b.objects[key] = true
 	}
-	for name := range now.catalog.Databases {
-		b.databases[name] = true
+	for name, fields := range now.catalog.Databases {
+		b.databases[name] = text(fields)
 	}
-	for name := range now.catalog.Roles {
-		b.role[name] = true
+	for name, fields := range now.catalog.Roles {
+		b.role[name] = text(fields)
+	}
+	for _, row := range now.catalog.Memberships {
+		b.rows[rowKey("", "memberships", row)] = true
+	}
+	for _, row := range now.catalog.Settings {
+		b.rows[rowKey("", "settings", row)] = true
 	}
 	for database, kinds := range now.catalog.Inside {
 		for kind, rows := range kinds {
-			b.filled[database] = b.filled[database] || strings.HasPrefix(kind, "rows ")
 			for _, row := range rows {
 				b.rows[rowKey(database, kind, row)] = true
 			}
@@ -78,12 +80,16 @@ func newBaseline(now *seen) *baseline {
 	return b
 }
 
-func rowKey(database, table string, row map[string]any) string {
-	text, err := json.Marshal(row)
+func text(fields map[string]any) string {
+	text, err := json.Marshal(fields)
 	if err != nil {
 		panic(err)
 	}
-	return database + "\x00" + table + "\x00" + string(text)
+	return string(text)
+}
+
+func rowKey(database, table string, row map[string]any) string {
+	return database + "\x00" + table + "\x00" + text(row)
 }
 
 // A state is what a tenant has, as paths with values, with names and identities put in general terms: comparable from tenant to tenant.
@@ -134,21 +140,18 @@ func (t *tenant) stateOf(now *seen) state {
 	}
 	c := now.catalog
 	for name, fields := range c.Databases {
-		if !t.baseline.databases[name] {
+		// As of roles: what others share counts once it has changed.
+		if t.baseline.databases[name] != text(fields) {
 			t.flatten(s, "database "+t.general(name), fields)
 		}
 	}
 	for name, fields := range c.Roles {
-		if !t.baseline.role[name] {
+		if t.baseline.role[name] != text(fields) {
 			t.flatten(s, "role "+t.general(name), fields)
 		}
 	}
-	t.list(s, "membership", c.Memberships, func(row map[string]any) bool {
-		return !t.baseline.role[fmt.Sprint(row["role"])] && !strings.HasPrefix(fmt.Sprint(row["role"]), "pg_") || !t.baseline.role[fmt.Sprint(row["member"])]
-	})
-	t.list(s, "setting", c.Settings, func(row map[string]any) bool {
-		return row["database"] != nil && !t.baseline.databases[fmt.Sprint(row["database"])] || row["role"] != nil && !t.baseline.role[fmt.Sprint(row["role"])]
-	})
+	t.list(s, "membership", c.Memberships, func(row map[string]any) bool { return !t.baseline.rows[rowKey("", "memberships", row)] })
+	t.list(s, "setting", c.Settings, func(row map[string]any) bool { return !t.baseline.rows[rowKey("", "settings", row)] })
 	for database, kinds := range c.Inside {
 		for kind, rows := range kinds {
 			t.list(s, "in "+t.general(database)+" "+kind, rows, func(row map[string]any) bool {

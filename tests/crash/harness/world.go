@@ -267,7 +267,7 @@ func (w *world) start() error {
 	command := exec.Command(w.binary, "--kubeconfig", w.path("faults/controller-kubeconfig"), "--registry-url-file", w.path("faults/registry-url"),
 		"--metrics-address", address, "--leader-elect=false", "--drift-period", driftPeriod, "--log-level", "debug",
 		// What is sampled depends on when; that it can be killed at any moment is shown by tests/billing.
-		"--metering-period", "0s")
+		"--metering-period", "0s", "--meter-period", "0s")
 	command.Stdout, command.Stderr = out, out
 	// It must not outlive the harness.
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
