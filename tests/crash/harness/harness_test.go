@@ -53,8 +53,11 @@ func TestSpreadTakesBothSides(t *testing.T) {
 			firsts++
 		}
 	}
-	if len(sample) != 6 || firsts != 3 || sample[0].order != 1 || sample[5].order < 15 {
+	if len(sample) != 6 || firsts != 3 || sample[0].order > 3 || sample[5].order < 18 {
 		t.Errorf("%v", sample)
+	}
+	if one := spread(points, 1, 2); len(one) != 1 || one[0].order != 11 {
+		t.Errorf("%v", one)
 	}
 	if len(spread(points, 100, 2)) != 40 {
 		t.Error("more than all")

@@ -251,7 +251,7 @@ func (h *harness) choose(smoke bool, filter *regexp.Regexp) {
 	if smoke {
 		for _, name := range stages {
 			sure := slices.DeleteFunc(h.points[name], func(p point) bool { return !p.sure })
-			h.points[name] = spread(sure, max(smokePoints*len(sure)/max(all, 1), 2), len(h.sides))
+			h.points[name] = spread(sure, max(smokePoints*len(sure)/max(all, 1), h.sharers(name)[0].sample), len(h.sides))
 		}
 		fmt.Printf("smoke: %d of them\n", h.remaining())
 	}
@@ -290,22 +290,19 @@ func (h *harness) next() *course {
 	most := func(c *course) int {
 		n := 0
 		for _, s := range c.stages {
-			n = max(n, (len(h.points[s.name])+h.sharers(s.name)-1)/h.sharers(s.name))
+			sharers := len(h.sharers(s.name))
+			n = max(n, (len(h.points[s.name])+sharers-1)/sharers)
 		}
 		return n
 	}
 	return slices.MaxFunc(h.courses, func(a, b *course) int { return most(a) - most(b) })
 }
 
-// sharers is how many courses have the stage.
-func (h *harness) sharers(name string) int {
-	n := 0
-	for _, c := range h.courses {
-		if slices.ContainsFunc(c.stages, func(s *stage) bool { return s.name == name }) {
-			n++
-		}
-	}
-	return n
+// sharers are the courses that have the stage.
+func (h *harness) sharers(name string) []*course {
+	return slices.DeleteFunc(slices.Clone(h.courses), func(c *course) bool {
+		return !slices.ContainsFunc(c.stages, func(s *stage) bool { return s.name == name })
+	})
 }
 
 // course takes one tenant through its life, killing the controller once at each stage that has points left.

@@ -94,15 +94,16 @@ func (t *tenant) concrete(text string) string {
 	return strings.NewReplacer("{T}", t.name, "{t}", strings.ReplaceAll(t.name, "-", "_"), "{UID}", "{uuid}", "{ID}", "{uuid}").Replace(text)
 }
 
-// spread picks n of the points, evenly, their sides in turn.
+// spread picks n of the points, evenly, each from the middle of its share, their sides in turn.
 func spread(points []point, n, sides int) []point {
 	if n >= len(points) {
 		return points
 	}
 	var list []point
+	writes := len(points) / sides
 	for i := range n {
-		j := i * (len(points) / sides) / n
-		list = append(list, points[sides*j+i%sides])
+		j := (2*i + 1) * writes / (2 * n)
+		list = append(list, points[sides*j+(i+writes)%sides])
 	}
 	return list
 }

@@ -125,6 +125,7 @@ type course struct {
 	name   string
 	stages []*stage
 	rest   []*stage // that take long: not for every commit
+	sample int      // at least so many points of a stage for every commit
 }
 
 func courses() []*course {
@@ -135,7 +136,7 @@ func courses() []*course {
 			{"change", apply(fmt.Sprintf(specChanged, policy)), isReady, false},
 			{"rotation", rotate, isRotated, false},
 			{"deletion " + policy, remove, isGone, true},
-		}, nil})
+		}, nil, 2})
 	}
 	// In a database that tenants share. Each tenant is the first that it is made for, and the one that comes back finds it.
 	for _, mode := range []string{"Schema", "Row"} {
@@ -144,7 +145,7 @@ func courses() []*course {
 			{"provision " + mode, apply(first), isReady, false},
 			{"change " + mode, apply(changed), isReady, false},
 			{"deletion " + mode, remove, isGone, true},
-		}, []*stage{{"return " + mode, apply(first), isReady, false}}})
+		}, []*stage{{"return " + mode, apply(first), isReady, false}}, 1})
 	}
 	// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
 	return append(list, &course{"Grace", []*stage{
@@ -155,7 +156,7 @@ func courses() []*course {
 		{"adoption", adopt(with(specAtFirst, "Delete", `"deletionGraceDays":7`)), isReady, false},
 		{"deletion again", remove, isGone, true},
 		{"purge", letTimePass, isPurged, true},
-	}, nil})
+	}, nil, 2})
 }
 
 // with is a spec with more in it.
