@@ -162,6 +162,9 @@ func (o *object) plain() map[string]any {
 		}
 		fields["data"] = decoded
 	}
+	if o.resource == "resourcequotas" {
+		delete(fields, "status") // Kubernetes counts when it comes to it
+	}
 	return fields
 }
 
