@@ -129,7 +129,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}`), "{bcrypt}"},
 	// Storage is measured at drift checks, and how many of these there were depends on the machine.
 	{regexp.MustCompile(`("storage_mb":\{[^{}]*"used":)\d+`), "${1}0"},
-	{regexp.MustCompile(`("current_usage":)\d+([^{}]*"resource_type":"storage_mb")`), "${1}0${2}"},
+	{regexp.MustCompile(`("current_usage":)\d+(.*"resource_type":"storage_mb")`), "${1}0${2}"},
 }
 
 // stateOf picks the tenant's part out of the world.
