@@ -4,7 +4,8 @@
  * its Tenant. A role and its mark are made in one transaction, so a role without a mark was not
  * made by us. CREATE DATABASE cannot share a transaction with COMMENT, so a crash may leave a
  * database without a mark; what proves it ours then is its owner: that role bears our mark and
- * cannot log in, and nobody but who may act for it can have made a database in its name. A role
+ * cannot log in, and nobody but who may act for it can have made a database in its name. The same
+ * counts against a mark of another's, since whoever owns a database may comment on it. A role
  * whose mark was removed is recognised by the other end of the same bond: it owns the database that
  * bears our mark; and its sisters by it. Whatever bears another tenant's mark, or none of these
  * proofs, is a name conflict and is left alone.
@@ -114,8 +115,7 @@ void database_owned(const struct scope *scope, const struct seen *seen, struct o
 
     *ret = (struct owned){0};
     ret->database = scope->mode->owns_database && seen->database.exists &&
-                    (of_database == OWNERSHIP_OURS ||
-                     (of_database == OWNERSHIP_UNMARKED && bound && of_owner == OWNERSHIP_OURS));
+                    (of_database == OWNERSHIP_OURS || (bound && of_owner == OWNERSHIP_OURS));
     for (int i = 0; i < ROLE_COUNT; i++) {
         enum ownership ownership = read_ownership(scope, seen->roles[i].comment);
         bool vouched = ownership == OWNERSHIP_UNMARKED &&

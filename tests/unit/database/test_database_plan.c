@@ -156,7 +156,9 @@ static const struct ownership_case ownership_cases[] = {
     /* a stranger's database, beside our roles */
     {OURS, OURS, "", false, true, true, false},
     {OURS, OURS, "their notes", false, true, true, false},
-    {OURS, OURS, THEIRS, true, true, true, false},
+    {OURS, OURS, THEIRS, false, true, true, false},
+    /* whoever acts as the owner role may write there what it likes */
+    {OURS, OURS, THEIRS, true, true, true, true},
     /* somebody removed the owner role's mark */
     {"", OURS, OURS, true, true, true, true},
     {"", OURS, OURS, false, false, true, true},
@@ -207,6 +209,7 @@ static void a_conflict_prints_the_ways_out(void **state)
     struct err err = {0};
     (void)state;
     seen.database.comment = THEIRS;
+    seen.database.owner = "somebody";
     CHECK_FAILS(database_check_owned(&scope, &seen, &err), &err, ERR_TERMINAL, "NameConflict");
     CHECK_NOT_NULL(strstr(err.message, NAME_ANNOTATION_ADOPT ": " OTHER_ID));
     CHECK_NOT_NULL(strstr(err.message, "remove the database"));
