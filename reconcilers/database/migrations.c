@@ -107,7 +107,7 @@ static int drop_role(const struct run *run, struct sql_conn *conn, struct err *e
 {
     bool exists = false;
 
-    return migrations_role_exists(conn, &run->rc->call, run->role, &exists, err) ||
+    return migrations_role_exists(conn, &run->rc->call, &run->scope, run->role, &exists, err) ||
                    (exists &&
                     migrations_drop_role(conn, &run->rc->call, &run->scope, run->role, err))
                ? -1
@@ -211,7 +211,7 @@ int migrations_finalize(struct reconcile *rc, void *subject, struct err *err)
     if (servers_borrow(work->services->servers, rc, run.scope.server, NULL, &loan, err)) {
         return work->tenant->force_finalize ? 0 : -1;
     }
-    if (migrations_role_exists(loan.conn, &rc->call, run.role, &exists, err)) {
+    if (migrations_role_exists(loan.conn, &rc->call, &run.scope, run.role, &exists, err)) {
         loan.failure = *err;
         return -1;
     }

@@ -45,8 +45,10 @@ const char *migrations_role(struct arena *arena, const struct scope *scope);
 MUST_CHECK int migrations_make_role(struct sql_conn *conn, const struct call *call,
                                     const struct scope *scope, const char *role,
                                     const struct secret *password, struct err *err);
+/* Errors: TERMINAL/NameConflict when a role of that name does not bear the tenant's mark. */
 MUST_CHECK int migrations_role_exists(struct sql_conn *conn, const struct call *call,
-                                      const char *role, bool *ret, struct err *err);
+                                      const struct scope *scope, const char *role, bool *ret,
+                                      struct err *err);
 /* In the tenant's database: what the role owns becomes the owner's, and it is dropped. */
 MUST_CHECK int migrations_drop_role(struct sql_conn *conn, const struct call *call,
                                     const struct scope *scope, const char *role, struct err *err);

@@ -9,6 +9,7 @@
  * become its member, and then nothing of the file stays. */
 #include "controller/base/str.h"
 #include "reconcilers/database/migrations_internal.h"
+#include "reconcilers/database/schema_internal.h"
 
 #define LEDGER "tenantry_migrations"
 #define LOCK_NOT_AVAILABLE "55P03"
@@ -24,20 +25,27 @@ const char *migrations_role(struct arena *arena, const struct scope *scope)
 
 /* ---- the role ---- */
 
-int migrations_role_exists(struct sql_conn *conn, const struct call *call, const char *role,
-                           bool *ret, struct err *err)
+int migrations_role_exists(struct sql_conn *conn, const struct call *call,
+                           const struct scope *scope, const char *role, bool *ret, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
+    struct mark mark;
 
     sql_init(&query);
-    SQL(&query, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
+    SQL(&query, "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ");
     sql_param(&query, role);
-    SQL(&query, ")");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
-    *ret = sql_bool(rows, 0, 0);
+    *ret = sql_row_count(rows) > 0;
+    if (*ret &&
+        !(mark_parse(sql_text(rows, 0, 0), &mark) && str_equal_c(mark.id, scope->tenant_id))) {
+        return err_set(err, ERR_TERMINAL, "NameConflict",
+                       "role \"%s\" on server \"%s\" exists and was not made for this: rename or "
+                       "drop it",
+                       role, scope->server);
+    }
     return 0;
 }
 
@@ -240,6 +248,27 @@ static int check_members(struct sql_conn *conn, const struct call *call, const c
                          file);
 }
 
+/* What would run as the gateway or the controller does not come in; what comes later, by a function
+ * that a file left, is found as drift. */
+static int check_code(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                      const char *file, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    schema_append_code(&query, scope);
+    if (sql_query(conn, call, &query, &rows, err)) {
+        return -1;
+    }
+    return sql_row_count(rows) == 0
+               ? 0
+               : err_set(err, ERR_TERMINAL, "MigrationRefused",
+                         "migration \"%s\" puts code on a table of the tenant schema (%s), where "
+                         "others than the tenant would run it; nothing of it was kept",
+                         file, sql_text(rows, 0, 0));
+}
+
 static int execute(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                    const struct migration_file *file, struct err *err)
 {
@@ -277,7 +306,8 @@ int migrations_apply(struct sql_conn *conn, const struct call *call, const struc
         sql_rollback(conn);
         return explain(file, err);
     }
-    if (check_members(conn, call, role, file->name, err)) {
+    if (check_members(conn, call, role, file->name, err) ||
+        check_code(conn, call, scope, file->name, err)) {
         sql_rollback(conn);
         return -1;
     }

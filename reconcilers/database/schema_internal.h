@@ -70,7 +70,7 @@ struct schema_difference {
 };
 enum { SCHEMA_DIFFERENCES_MAX = 256 };
 /* Where actual is not as wanted; returns how many, at most SCHEMA_DIFFERENCES_MAX. Columns,
- * constraints and indexes that somebody added are no difference. */
+ * constraints and indexes that somebody added are no difference, as long as no code is in them. */
 size_t schema_diff(const struct schema_listing *wanted, const struct schema_listing *actual,
                    struct schema_difference ret[SCHEMA_DIFFERENCES_MAX]);
 void schema_describe(const struct schema_difference *differences, size_t count, struct buf *out);
@@ -88,6 +88,10 @@ const char *schema_tables(const struct scope *scope);
 #define SCHEMA_FUNCTIONS "tenant" /* of a schema that tenants share */
 /* Policies and rights of a schema without any, as the owner role (schema_rights.c). */
 void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema);
+
+/* A query of the first thing on the tables that runs as whoever touches them: a trigger, a rule, an
+ * expression with a function that is not the server's. No row when there is none. */
+void schema_append_code(struct sql *query, const struct scope *scope);
 
 MUST_CHECK int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
                               const struct scope *scope, struct schema_seen *ret, struct err *err);

@@ -255,6 +255,21 @@ static void append_setting(struct sql *script, const char *name, const char *val
     SQL(script, ", true);\n");
 }
 
+/* For the repair: what of the tables carries code. */
+static void append_code_setting(struct sql *script, const struct scope *scope)
+{
+    append_listing(script, scope, scope->schema);
+    SQL(script, "SELECT set_config('tenantry.code', coalesce((SELECT json_agg(json_build_array("
+                "kind, relname, name)) FROM code), '[]')::text, true);\n");
+}
+
+void schema_append_code(struct sql *query, const struct scope *scope)
+{
+    append_listing(query, scope, scope->schema);
+    SQL(query, "SELECT item FROM plain WHERE item ~ '^(trigger|rule|code in) ' ORDER BY item "
+               "LIMIT 1");
+}
+
 /* Hand over what others own, then make tables, policies and rights like the scratch schema's. */
 static int repair(const struct change *change, struct err *err)
 {
@@ -266,6 +281,7 @@ static int repair(const struct change *change, struct err *err)
     append_setting(&script, "tenantry.scratch", SCRATCH_SCHEMA);
     append_setting(&script, "tenantry.owner", scope->roles[ROLE_OWNER]);
     append_setting(&script, "tenantry.tables", schema_tables(scope));
+    append_code_setting(&script, scope);
     append_hand_over(&script, change->conn, scope, change->seen, &change->outcome->decision);
     sql_append_file(&script, &tenant_repair[0]);
     become_owner(&script, scope);
@@ -275,11 +291,22 @@ static int repair(const struct change *change, struct err *err)
     return sql_script(change->conn, change->call, &script, err);
 }
 
+/* Our own never outlives its transaction: what stands under that name was made by the owner role,
+ * and must not keep the schema from being put right. */
+static void append_drop_leftover(struct sql *script, const struct scope *scope)
+{
+    SQL(script, "DO $leftover$ BEGIN IF EXISTS (SELECT FROM pg_namespace WHERE nspname = "
+                "'" SCRATCH_SCHEMA "' AND pg_get_userbyid(nspowner) = ");
+    sql_literal(script, scope->roles[ROLE_OWNER]);
+    SQL(script, ") THEN DROP SCHEMA " SCRATCH_SCHEMA " CASCADE; END IF; END $leftover$;\n");
+}
+
 static int make_scratch(const struct change *change, struct err *err)
 {
     AUTO(sql) struct sql script = {0};
 
     sql_init(&script);
+    append_drop_leftover(&script, change->scope);
     SQL(&script, "CREATE SCHEMA " SCRATCH_SCHEMA " AUTHORIZATION ");
     sql_ident(&script, change->scope->roles[ROLE_OWNER]);
     SQL(&script, ";\n");

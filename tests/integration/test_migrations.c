@@ -173,6 +173,20 @@ static const struct {
      "CREATE TABLE kept (); RESET ROLE; DO $$ BEGIN EXECUTE format('GRANT %I TO %I', session_user, "
      "replace(session_user, '.migrate', '.a')); END $$",
      "Migration"},
+    {"a trigger on ours",
+     "CREATE TABLE kept (); CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+     "RETURN "
+     "new; END $$; CREATE TRIGGER t BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION t()",
+     "MigrationRefused"},
+    {"a check with a function on ours",
+     "CREATE TABLE kept (); CREATE FUNCTION c() RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT "
+     "true'; "
+     "ALTER TABLE api_keys ADD CONSTRAINT c CHECK (c())",
+     "MigrationRefused"},
+    {"a default that runs what it is given",
+     "CREATE TABLE kept (); ALTER TABLE api_keys ADD COLUMN x text DEFAULT "
+     "query_to_xml('SELECT 1', true, true, '')::text",
+     "MigrationRefused"},
     {"its own role for a login, at the last moment",
      "CREATE TABLE kept (id int); CREATE FUNCTION late() RETURNS trigger SECURITY INVOKER LANGUAGE "
      "plpgsql AS $$ BEGIN RESET ROLE; EXECUTE format('GRANT %I TO %I', session_user, "
@@ -207,7 +221,11 @@ static void no_trick_leads_anywhere(void **state)
                                life.run.work.place.database),
                   1);
     }
-    const struct file good = {"0001_trick.sql", "CREATE TABLE kept ()"};
+    const struct file good = {
+        "0001_trick.sql",
+        "CREATE TABLE kept (); ALTER TABLE users ADD COLUMN phone text DEFAULT '' "
+        "CHECK (length(phone) < 40), ADD COLUMN seen timestamptz DEFAULT now(); "
+        "CREATE INDEX ON users (lower(email)) WHERE role = 'member'"};
     put_files(&life, &good, 1);
     CHECK_OK(migrate(&life), &life.run.err);
 }
@@ -215,7 +233,8 @@ static void no_trick_leads_anywhere(void **state)
 static void what_a_file_opens_is_closed_again(void **state)
 {
     static const struct file open_[] = {
-        {"0001.sql", "ALTER TABLE users DISABLE ROW LEVEL SECURITY; GRANT ALL ON users TO PUBLIC"}};
+        {"0001.sql", "ALTER TABLE users DISABLE ROW LEVEL SECURITY; GRANT ALL ON users TO PUBLIC; "
+                     "CREATE SCHEMA tenantry_scratch CREATE TABLE in_the_way ()"}};
     AUTO(life) struct life life;
     AUTO(free) char *map = NULL;
 
@@ -297,6 +316,11 @@ static void code_on_users_gets_nothing(void **state, const char *name, enum isol
     CHECK_OK(owner_ensure(&life.run.rc, &life.run.work, &life.run.err), &life.run.err);
     CHECK_INT(postgres_int(conn, "SELECT count(*) FROM users WHERE full_name = 'Another Name'"), 1);
     check_nothing_taken();
+    CHECK_OK(schema_ensure(&life.run.rc, &life.run.work, &life.run.err), &life.run.err);
+    CHECK_INT(postgres_int(conn, "SELECT (SELECT count(*) FROM pg_trigger WHERE tgrelid = "
+                                 "'users'::regclass AND NOT tgisinternal) + (SELECT count(*) FROM "
+                                 "pg_constraint WHERE conname = 'takes')"),
+              0);
 }
 
 static void code_on_users_gets_nothing_in_a_database(void **state)

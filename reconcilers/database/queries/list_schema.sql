@@ -26,6 +26,32 @@ n AS (
            string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ',' ORDER BY privilege_type)
       FROM lists CROSS JOIN LATERAL aclexplode(list)
      GROUP BY 1, 2
+), trees (kind, relname, name, tree) AS (
+    SELECT 'column', relname, attname::text, adbin::text
+      FROM t JOIN pg_attrdef ON adrelid = t.oid JOIN pg_attribute ON attrelid = t.oid AND attnum = adnum
+    UNION ALL
+    SELECT 'constraint', relname, conname, conbin::text FROM t JOIN pg_constraint ON conrelid = t.oid WHERE conbin IS NOT NULL
+    UNION ALL
+    SELECT 'index', t.relname, x.relname, concat(indexprs::text, indpred::text)
+      FROM t JOIN pg_index ON indrelid = t.oid JOIN pg_class x ON x.oid = indexrelid
+    UNION ALL
+    SELECT 'statistics', relname, format('%I.%I', s.nspname, stxname), stxexprs::text
+      FROM t JOIN pg_statistic_ext ON stxrelid = t.oid JOIN pg_namespace s ON s.oid = stxnamespace
+), code (kind, relname, name) AS (
+    -- Expressions that run as whoever touches the table, and call what is neither the server's own nor pure: anybody's code, or
+    -- a function of the server that runs SQL it is given. Tables that tenants share have none that is not ours.
+    SELECT kind, relname, name FROM trees, given
+     WHERE functions = ''
+       AND EXISTS (
+           SELECT FROM regexp_matches(tree, ':(funcid|opfuncid|opno) ([1-9][0-9]*)', 'g') m
+             LEFT JOIN pg_operator o ON m[1] = 'opno' AND o.oid = m[2]::oid
+             LEFT JOIN pg_proc p ON p.oid = CASE m[1] WHEN 'opno' THEN o.oprcode::oid ELSE m[2]::oid END
+             LEFT JOIN pg_roles r ON r.oid = proowner
+            WHERE NOT coalesce(rolsuper AND (provolatile = 'i'
+                  OR pronamespace = 'pg_catalog'::regnamespace
+                     AND (provolatile = 's' AND proname !~ 'xml'
+                          OR proname IN ('clock_timestamp', 'gen_random_uuid', 'nextval', 'random'))
+                  OR proname IN ('uuid_generate_v1', 'uuid_generate_v1mc', 'uuid_generate_v4')), false))
 ), lines (item, definition) AS (
     SELECT 'schema', pg_get_userbyid(nspowner)::text FROM n
     UNION ALL
@@ -56,6 +82,13 @@ n AS (
                         FROM unnest(polroles) r),
                      'using', pg_get_expr(polqual, polrelid), 'check', pg_get_expr(polwithcheck, polrelid))
       FROM t JOIN pg_policy ON polrelid = t.oid
+    UNION ALL
+    SELECT format('trigger %s.%s', relname, tgname), pg_get_triggerdef(g.oid)
+      FROM t JOIN pg_trigger g ON tgrelid = t.oid AND NOT tgisinternal
+    UNION ALL
+    SELECT format('rule %s.%s', relname, rulename), pg_get_ruledef(r.oid) FROM t JOIN pg_rewrite r ON ev_class = t.oid
+    UNION ALL
+    SELECT format('code in %s %s.%s', kind, relname, name), '' FROM code
     UNION ALL
     SELECT format('grant on %s to %s', item, grantee), rights FROM rights
 ), plain (item, definition) AS (

@@ -1,8 +1,10 @@
 -- Make the tables of the tenant schema like those of a fresh one that stands beside it, and take all policies and rights from
--- them, which are given anew afterwards. Columns, constraints and indexes that the fresh one lacks are left alone. What
+-- them, which are given anew afterwards. Columns, constraints and indexes that the fresh one lacks are left alone, unless code
+-- of somebody's hangs on them that would run as whoever touches the table: that goes, like triggers and rules. What
 -- the data or somebody's view does not allow is left as it is and told afterwards by comparing: it must not keep the rest,
 -- row-level security above all, from being put right.
--- Run as the owner role. Settings: tenantry.schema (to repair), tenantry.scratch (the fresh one).
+-- Run as the owner role. Settings: tenantry.schema (to repair), tenantry.scratch (the fresh one), tenantry.code (what
+-- carries code, as JSON: [kind, table, name] of each).
 DO $repair$
 DECLARE
     place constant text := current_setting('tenantry.schema');
@@ -20,6 +22,43 @@ BEGIN
            AND NOT EXISTS (SELECT FROM pg_class p WHERE p.relnamespace = place_oid AND p.relname = c.relname)
     LOOP
         EXECUTE format('CREATE TABLE %I.%I ()', place, wanted.name);
+    END LOOP;
+
+    -- First of all, since what follows would run it.
+    FOR wanted IN
+        SELECT p.relname AS table_name, 'TRIGGER' AS kind, g.tgname AS name
+          FROM pg_class c
+          JOIN pg_class p ON p.relnamespace = place_oid AND p.relname = c.relname
+          JOIN pg_trigger g ON g.tgrelid = p.oid AND NOT g.tgisinternal
+         WHERE c.relnamespace = fresh_oid AND c.relkind = 'r'
+         UNION ALL
+        SELECT p.relname, 'RULE', r.rulename
+          FROM pg_class c
+          JOIN pg_class p ON p.relnamespace = place_oid AND p.relname = c.relname AND p.relkind = 'r'
+          JOIN pg_rewrite r ON r.ev_class = p.oid
+         WHERE c.relnamespace = fresh_oid AND c.relkind = 'r'
+    LOOP
+        EXECUTE format('DROP %s IF EXISTS %I ON %I.%I CASCADE', wanted.kind, wanted.name, place, wanted.table_name);
+    END LOOP;
+    FOR wanted IN
+        SELECT e ->> 0 AS kind, e ->> 1 AS table_name, e ->> 2 AS name, k.conname AS held_by, a.attgenerated <> '' AS generated
+          FROM json_array_elements(current_setting('tenantry.code')::json) e
+          JOIN pg_class p ON p.relnamespace = place_oid AND p.relname = e ->> 1
+          LEFT JOIN pg_class x ON e ->> 0 = 'index' AND x.relnamespace = place_oid AND x.relname = e ->> 2
+          LEFT JOIN pg_constraint k ON k.conrelid = p.oid AND k.conindid = x.oid
+          LEFT JOIN pg_attribute a ON e ->> 0 = 'column' AND a.attrelid = p.oid AND a.attname = e ->> 2
+    LOOP
+        IF wanted.kind = 'statistics' THEN
+            EXECUTE format('DROP STATISTICS IF EXISTS %s', wanted.name);
+        ELSIF wanted.kind = 'index' AND wanted.held_by IS NULL THEN
+            EXECUTE format('DROP INDEX IF EXISTS %I.%I', place, wanted.name);
+        ELSIF wanted.kind = 'column' THEN
+            EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN %I DROP %s', place, wanted.table_name, wanted.name,
+                           CASE WHEN wanted.generated THEN 'EXPRESSION' ELSE 'DEFAULT' END);
+        ELSE
+            EXECUTE format('ALTER TABLE %I.%I DROP CONSTRAINT IF EXISTS %I CASCADE', place, wanted.table_name,
+                           coalesce(wanted.held_by, wanted.name));
+        END IF;
     END LOOP;
 
     FOR wanted IN
