@@ -296,6 +296,9 @@ MUST_CHECK int rows_end(struct sql_conn *conn, const struct call *call, const st
 MUST_CHECK int tables_read(struct sql_conn *conn, const struct call *call,
                            const struct scope *scope, struct sql *query, struct sql_rows **ret,
                            struct err *err);
+/* What runs at the end of this transaction, such as deferred triggers, writes nothing. */
+MUST_CHECK int tables_make_read_only(struct sql_conn *conn, const struct call *call,
+                                     struct err *err);
 /* In a transaction of its own. Parameters have the type text: what they are compared with, or
  * written to, takes that or a cast. The connection goes back to no pool. Errors: those of sql_exec;
  * CONFLICT/SerializationFailure and SQLSTATE 23505 also when two do it at once. */

@@ -139,7 +139,7 @@ static void append_keys(struct sql *script, const struct scope *scope, const cha
     sql_ident(script, schema);
     SQL(script, ", pg_catalog;\n");
     sql_append_file(script, &tenant_rows[0]);
-    SQL(script, "SET LOCAL search_path TO pg_catalog;\nGRANT EXECUTE ON FUNCTION ");
+    SQL(script, "SET LOCAL search_path TO pg_catalog, pg_temp;\nGRANT EXECUTE ON FUNCTION ");
     sql_ident2(script, schema, "tenant");
     SQL(script, "(name) TO ");
     sql_ident(script, scope->roles[ROLE_RW]);

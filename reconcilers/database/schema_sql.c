@@ -43,7 +43,7 @@ static void become_owner(struct sql *script, const struct scope *scope)
 
 static void become_self(struct sql *script)
 {
-    SQL(script, "RESET ROLE;\nSET LOCAL search_path TO pg_catalog;\n");
+    SQL(script, "RESET ROLE;\nSET LOCAL search_path TO pg_catalog, pg_temp;\n");
 }
 
 /* As the controller's role. */
@@ -106,7 +106,7 @@ static void append_migrations(struct sql *script, const struct scope *scope, con
         }
         SQL(script, "\n");
     }
-    SQL(script, "SET LOCAL search_path TO pg_catalog;\n");
+    SQL(script, "SET LOCAL search_path TO pg_catalog, pg_temp;\n");
 }
 
 /* ---- observing ---- */
@@ -286,6 +286,9 @@ static int repair(const struct change *change, struct err *err)
     sql_append_file(&script, &tenant_repair[0]);
     become_owner(&script, scope);
     sql_append_file(&script, &tenant_repair[1]);
+    become_self(&script);
+    SQL(&script, "SELECT " SCRATCH_SCHEMA ".repair();\n");
+    become_owner(&script, scope);
     schema_append_rights(&script, scope, scope->schema);
     become_self(&script);
     return sql_script(change->conn, change->call, &script, err);
@@ -460,7 +463,10 @@ static int finish(const struct change *change, int result, bool keep, struct err
         sql_rollback(change->conn);
         return result ? explain(err) : 0;
     }
-    if (sql_commit(change->conn, change->call, result ? &of_commit : err)) {
+    /* Code on the tables may have left settings, and what waits for the end. */
+    sql_use_up(change->conn);
+    if (tables_make_read_only(change->conn, change->call, result ? &of_commit : err) ||
+        sql_commit(change->conn, change->call, result ? &of_commit : err)) {
         sql_rollback(change->conn);
         return -1;
     }

@@ -16,7 +16,7 @@
 
 #define WRITE_FUNCTION "tenantry_write"
 
-static int make_read_only(struct sql_conn *conn, const struct call *call, struct err *err)
+int tables_make_read_only(struct sql_conn *conn, const struct call *call, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
 
@@ -31,7 +31,7 @@ int tables_read(struct sql_conn *conn, const struct call *call, const struct sco
     if (scope->mode->rows_are_keyed) {
         return sql_query(conn, call, query, ret, err);
     }
-    int result = sql_begin(conn, call, err) || make_read_only(conn, call, err) ||
+    int result = sql_begin(conn, call, err) || tables_make_read_only(conn, call, err) ||
                          sql_query(conn, call, query, ret, err)
                      ? -1
                      : 0;
@@ -103,7 +103,7 @@ static int write_guarded(struct sql_conn *conn, const struct call *call, const s
     append_call(&run, scope, query);
     append_drop(&drop, scope, query->parameter_count);
     return sql_script(conn, call, &make, err) || sql_exec(conn, call, &run, NULL, err) ||
-                   sql_script(conn, call, &drop, err) || make_read_only(conn, call, err)
+                   sql_script(conn, call, &drop, err) || tables_make_read_only(conn, call, err)
                ? -1
                : 0;
 }

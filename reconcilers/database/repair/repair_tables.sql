@@ -3,9 +3,11 @@
 -- of somebody's hangs on them that would run as whoever touches the table: that goes, like triggers and rules. What
 -- the data or somebody's view does not allow is left as it is and told afterwards by comparing: it must not keep the rest,
 -- row-level security above all, from being put right.
--- Run as the owner role. Settings: tenantry.schema (to repair), tenantry.scratch (the fresh one), tenantry.code (what
+-- Made as the owner role, and called by the controller: a function, since code that somebody put on the tables cannot leave the
+-- role of one. Settings: tenantry.schema (to repair), tenantry.scratch (the fresh one), tenantry.code (what
 -- carries code, as JSON: [kind, table, name] of each).
-DO $repair$
+CREATE FUNCTION tenantry_scratch.repair() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $repair$
 DECLARE
     place constant text := current_setting('tenantry.schema');
     fresh constant text := current_setting('tenantry.scratch');
