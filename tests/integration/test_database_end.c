@@ -94,6 +94,8 @@ static void what_bears_anothers_mark_names_the_way_out(void **state)
 
     make(&first, *state, &tenant);
     postgres_run(NULL, "COMMENT ON DATABASE tenant_marked IS 'tenantry: tenant %s uid other'", id);
+    /* Of the tenant's owner role it would stay the tenant's: that one may comment on it. */
+    postgres_run(NULL, "ALTER DATABASE tenant_marked OWNER TO CURRENT_USER");
     run_init(&second, *state, &tenant);
     CHECK_OK(record_ensure(&second.rc, &second.work, &second.err), &second.err);
     CHECK_FAILS(database_ensure(&second.rc, &second.work, &second.err), &second.err, ERR_TERMINAL,
