@@ -142,6 +142,9 @@ static int continue_answer(struct lws *wsi, struct session *session)
         return -1;
     }
     session->sent += length;
+    /* libwebsockets counts from the request on; a large page may take longer, as long as it goes
+     * on. */
+    lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, TIMEOUT_S);
     if (last) {
         return transaction_done(wsi, session);
     }
