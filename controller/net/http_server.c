@@ -75,9 +75,12 @@ static int write_headers(struct lws *wsi, int status, const char *content_type, 
         0) {
         return -1;
     }
+    /* Its body is not read, so the connection ends, and the client is told not to use it again. */
     if (status == HTTP_STATUS_METHOD_NOT_ALLOWED &&
-        lws_add_http_header_by_name(wsi, (const unsigned char *)"allow:",
-                                    (const unsigned char *)"GET, HEAD", 9, &at, end) != 0) {
+        (lws_add_http_header_by_name(wsi, (const unsigned char *)"allow:",
+                                     (const unsigned char *)"GET, HEAD", 9, &at, end) != 0 ||
+         lws_add_http_header_by_name(wsi, (const unsigned char *)"connection:",
+                                     (const unsigned char *)"close", 5, &at, end) != 0)) {
         return -1;
     }
     return lws_finalize_write_http_header(wsi, headers + LWS_PRE, &at, end);

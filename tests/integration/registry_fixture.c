@@ -125,6 +125,14 @@ void fixture_uri(struct secret *ret)
     postgres_uri(ret, buf_text(&more));
 }
 
+void fixture_empty(struct sql_conn *conn)
+{
+    /* The usage ledger refuses even that, but to a superuser who asks twice. */
+    postgres_run(conn, "SET session_replication_role = replica; "
+                       "TRUNCATE public.tenants CASCADE; "
+                       "RESET session_replication_role");
+}
+
 int fixture_set_up(void **state)
 {
     struct fixture *fixture = xcalloc(1, sizeof(*fixture));
@@ -140,10 +148,7 @@ int fixture_set_up(void **state)
         .domain = "tenants.localhost",
     };
     fixture->conn = postgres_connect("dbname=registry_test");
-    /* The usage ledger refuses even that, but to a superuser who asks twice. */
-    postgres_run(fixture->conn, "SET session_replication_role = replica; "
-                                "TRUNCATE public.tenants CASCADE; "
-                                "RESET session_replication_role");
+    fixture_empty(fixture->conn);
     *state = fixture;
     return 0;
 }

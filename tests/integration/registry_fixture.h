@@ -17,6 +17,8 @@ int fixture_make(void **state);
 int fixture_remove(void **state);
 /* For each test: *state is a struct fixture with that registry, empty, one DatabaseServer "primary"
  * and one "small" (for tier "tiny", room for 3 tenants), and no Tenant in the cache. */
+/* Remove all tenants and whatever hangs on them; conn is a superuser's. */
+void fixture_empty(struct sql_conn *conn);
 int fixture_set_up(void **state);
 int fixture_tear_down(void **state);
 /* The URI of the role that owns the registry. */

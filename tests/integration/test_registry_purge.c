@@ -220,7 +220,7 @@ static void exactly_one_of_both_happens(void **state)
         pthread_t thread;
         const struct tenant tenant = fixture_tenant("graced", "uid-new");
 
-        postgres_run(fixture->conn, "TRUNCATE public.tenants CASCADE");
+        fixture_empty(fixture->conn);
         make_deleted(fixture, &run, "graced", uid, now_s);
         CHECK(is_due(fixture, &run, now_s, &purge));
         struct rival rival = {.fixture = fixture, .id = run.work.tenant_id, .purge = &purge};

@@ -38,10 +38,13 @@ static int page_broken(void *context, struct buf *out, const char **content_type
 
 static int page_large(void *context, struct buf *out, const char **content_type)
 {
+    static const char line[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+                               "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
     (void)context;
     (void)content_type;
-    for (int i = 0; i < LARGE_BYTES / 16; i++) {
-        buf_append_text(out, "0123456789abcdef");
+    for (size_t i = 0; i < LARGE_BYTES / (sizeof(line) - 1); i++) {
+        buf_append_text(out, line);
     }
     return 200;
 }
