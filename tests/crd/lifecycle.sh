@@ -72,7 +72,7 @@ check "Tenant: a row" "crdtest-plain free Active True Provisioned tenant_crdtest
     "$(columns tnt crdtest-plain -o wide --no-headers | sed -E 's/ [0-9]+[smh][0-9smh]* / AGE /')"
 check "TenantTier: columns" "NAME ISOLATION MONTHLY CURRENCY TENANTS READY AGE SANDBOXES STORAGE USERS MESSAGE" "$(columns tier crdtest-tier -o wide | head -1)"
 check "DatabaseServer: columns" "NAME HOST REACHABLE HARDENED VERSION TENANTS SCHEDULABLE AGE DRIFT SHARED MESSAGE" "$(columns dbs crdtest-server -o wide | head -1)"
-check "the category lists all kinds" "databaseserver tenant tenanttier" "$(kubectl get tenantry -o name | sed 's/\..*//' | sort -u | tr '\n' ' ' | sed 's/ $//')"
+check "the category lists all kinds" "databaseserver sandboxtemplate tenant tenanttier" "$(kubectl get tenantry -o name | sed 's/\..*//' | sort -u | tr '\n' ' ' | sed 's/ $//')"
 
 # Selectors.
 for selector in spec.tier=free spec.state=Active status.subdomain=crdtest-plain status.database.server=primary \

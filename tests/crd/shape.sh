@@ -34,7 +34,7 @@ for crd in "${CRDS[@]}"; do
     check "$crd: cluster-scoped, in category tenantry, with a status subresource" 'Cluster ["tenantry"] {}' "$(
         kubectl get crd "$crd" -o json | jq -cr '"\(.spec.scope) \(.spec.names.categories) \(.spec.versions[0].subresources.status)"')"
 done
-check "short names" "dbs sbt tnt tier" "$(kubectl get crd "${CRDS[@]}" -o json | jq -r '[.items[] | select(.spec.names.plural == (
+check "short names" "dbs objs sbt tnt tier" "$(kubectl get crd "${CRDS[@]}" -o json | jq -r '[.items[] | select(.spec.names.plural == (
     "databaseservers", "objectstores", "sandboxtemplates", "tenants", "tenanttiers")) | .spec.names] | sort_by(.plural) | map(.shortNames[0]) | join(" ")')"
 check "applying everything again changes nothing" "" "$(kubectl apply -k "$ROOT/manifests/install" | grep -v ' unchanged$' || true)"
 check "applying the tiers again changes nothing" "" "$(kubectl apply -k "$ROOT/manifests/tiers" | grep -v ' unchanged$' || true)"
