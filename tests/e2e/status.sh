@@ -3,7 +3,7 @@
 
 tenant st
 need within 60 "a tenant is Ready" ready st
-check "all conditions that there are" 'DatabaseReady=True OwnerReady=True QuotasReady=True Ready=True Registered=True SchemaReady=True Serving=True Suspended=False' \
+check "all conditions that there are" 'DatabaseReady=True MonitoringReady=True OwnerReady=True QuotasReady=True Ready=True Registered=True SandboxesReady=True SchemaReady=True Serving=True StorageReady=True Suspended=False' \
     "$(of st '[.status.conditions[] | "\(.type)=\(.status)"] | sort | join(" ")')"
 # shellcheck disable=SC2016 # the dollars are jq's
 check "each is of this generation, with reason, time and message" '' "$(of st '.metadata.generation as $generation | .status.conditions[]
