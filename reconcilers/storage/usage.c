@@ -160,8 +160,8 @@ static int measure_database(struct measuring *measuring, struct err *err)
 
 /* ---- the step ---- */
 
-static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *ret_megabytes,
-                   struct err *err)
+/* used: what the registry says; in and out. Nothing is sent when that is so still. */
+static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *used, struct err *err)
 {
     AUTO(store_loan) struct store_loan loan = {0};
     struct measuring measuring = {.rc = rc, .work = work, .loan = &loan, .now_s = clock_wall_s()};
@@ -180,8 +180,12 @@ static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *ret_
         return -1;
     }
     int64_t rest = (measuring.bytes & ((1 << MEGABYTE_SHIFT) - 1)) > 0 ? 1 : 0;
-    *ret_megabytes = (measuring.bytes >> MEGABYTE_SHIFT) + rest;
-    return storage_usage_put(work->services->registry, rc, work->tenant_id, *ret_megabytes, err);
+    int64_t megabytes = (measuring.bytes >> MEGABYTE_SHIFT) + rest;
+    if (megabytes == *used) {
+        return 0;
+    }
+    *used = megabytes;
+    return storage_usage_put(work->services->registry, rc, work->tenant_id, megabytes, err);
 }
 
 static void read_quota(const struct tenant_work *work, int64_t *ret_limit, int64_t *ret_used)
@@ -198,7 +202,7 @@ int storage_usage_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
     int64_t limit = -1;
-    int64_t used = 0;
+    int64_t used = -1;
 
     read_quota(work, &limit, &used);
     if (rc->drift_check && measure(rc, work, &used, err)) {
