@@ -344,7 +344,7 @@ static const char *session_options(struct arena *arena, int64_t statement_ms, in
                         "-c statement_timeout=%lld -c lock_timeout=%lld"
                         " -c idle_in_transaction_session_timeout=%d -c search_path=pg_catalog"
                         " -c standard_conforming_strings=on -c datestyle=ISO -c timezone=UTC"
-                        " -c bytea_output=hex -c jit=off -c default_transaction_read_only=off %s",
+                        " -c bytea_output=hex -c jit=off %s",
                         (long long)statement_ms, (long long)lock_ms,
                         SQL_IDLE_IN_TRANSACTION_TIMEOUT_MS, more ? more : "");
 }
