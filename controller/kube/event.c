@@ -219,6 +219,14 @@ static int send_body(struct event_recorder *recorder, const struct kube_ref *ref
     return kube_patch(recorder->client, &call, ref, KUBE_PATCH_MERGE, "tenantry", body, NULL, err);
 }
 
+/* Under the lock: queue_the_rest passes by what is being written, so that its last count is seen to
+ * when that is done. */
+static bool has_rest_at_the_end(const struct event_recorder *recorder,
+                                const struct event_series *series)
+{
+    return recorder->is_stopping && series->count != series->written_count;
+}
+
 /* Under the lock: the write of `count` ended. */
 static void settle(struct event_recorder *recorder, struct event_series *series, int64_t count,
                    const struct err *err)
@@ -250,7 +258,7 @@ static void settle(struct event_recorder *recorder, struct event_series *series,
     enum event_due due = event_series_due(series, &recorder->timing, now_ms);
     if (due == EVENT_OVER) {
         forget(recorder, series);
-    } else if (due == EVENT_WRITE_DUE) {
+    } else if (due == EVENT_WRITE_DUE || has_rest_at_the_end(recorder, series)) {
         (void)enqueue(recorder, series);
     }
 }
