@@ -20,6 +20,7 @@
 #include "reconcilers/objects/children.h"
 #include "reconcilers/registry/billing.h"
 #include "reconcilers/registry/registry.h"
+#include "reconcilers/sandbox/idle.h"
 #include "reconcilers/sandbox/meter.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/storage/snapshot_sink.h"
@@ -38,14 +39,15 @@ struct program {
     struct cache *tenants, *tiers, *database_servers, *sandbox_templates, *object_stores;
     struct children *children;
     struct meter *meter;
+    struct idle *idle;
     struct monitor *monitor;
     struct crew *crew;
     struct servers *servers;
     struct stores *stores;
     struct tenant_environment environment;
     struct controller *tenant_controller, *purge_controller, *tier_controller, *server_controller,
-        *watchdog_controller, *template_controller, *meter_controller, *monitor_controller,
-        *billing_controller, *store_controller;
+        *watchdog_controller, *template_controller, *meter_controller, *idle_controller,
+        *monitor_controller, *billing_controller, *store_controller;
     struct billing_duty billing;
     struct mail_settings mail;
     struct tenant_wake wake;
@@ -104,6 +106,8 @@ static void make_services(struct program *program)
     program->meter =
         meter_new(program->registry, program->tenants,
                   children_cache(program->children, CHILD_DEPLOYMENT), options->meter_period_ms);
+    program->idle =
+        idle_new(program->registry, program->tiers, program->tenants, options->idle_period_ms);
     program->servers = servers_new(manager_api(program->manager), program->database_servers,
                                    options->namespace_, (int)options->connections_per_server);
     program->stores = stores_new(manager_api(program->manager), program->object_stores,
@@ -124,6 +128,7 @@ static void make_services(struct program *program)
                 .sandbox_templates = program->sandbox_templates,
                 .children = program->children,
                 .meter = program->meter,
+                .idle = program->idle,
                 .crew = program->crew,
                 .ingress_namespaces = options->ingress_namespaces,
                 .object_stores = program->object_stores,
@@ -199,6 +204,9 @@ static void make_controllers(struct program *program)
         queue_add(controller_queue(program->meter_controller), "all", QUEUE_NORMAL);
     }
     meter_wake(program->meter, controller_queue(program->tenant_controller));
+    program->idle_controller = make_controller(program, "idle", 1, idle_reconcile, program->idle);
+    idle_wire(program->idle, controller_queue(program->idle_controller),
+              controller_queue(program->tenant_controller));
     program->monitor_controller =
         make_controller(program, "monitor", 2, monitor_reconcile, program->monitor);
     monitor_wire(program->monitor, controller_queue(program->monitor_controller),
@@ -262,6 +270,7 @@ static void free_program(struct program *program)
 {
     controller_free(program->billing_controller);
     controller_free(program->monitor_controller);
+    controller_free(program->idle_controller);
     controller_free(program->meter_controller);
     controller_free(program->template_controller);
     controller_free(program->watchdog_controller);
@@ -278,6 +287,7 @@ static void free_program(struct program *program)
     children_free(program->children);
     cache_free(program->object_stores);
     monitor_free(program->monitor);
+    idle_free(program->idle);
     meter_free(program->meter);
     cache_free(program->sandbox_templates);
     cache_free(program->database_servers);

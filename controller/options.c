@@ -36,6 +36,10 @@ static const struct flag rows[] = {
     {"meter-period", FLAG_DURATION, AT(meter_period_ms), 0, 86400000,
      "how often the running time of sandboxes is written down; 0 = not by this program (default "
      "1m)"},
+    {"idle-period", FLAG_DURATION, AT(idle_period_ms), 1000, 86400000,
+     "how often at least it is looked at whose sandboxes may sleep, while a tier lets them "
+     "(default "
+     "1m)"},
     {"probe-period", FLAG_DURATION, AT(probe_period_ms), 1000, 86400000,
      "how often each tenant's health is checked (default 1m, jittered)"},
     {"drift-period", FLAG_DURATION, AT(drift_period_ms), 1000, 86400000,
@@ -87,6 +91,7 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
         .smtp_from = "",
         .owner_password_ms = 604800000,
         .meter_period_ms = 60000,
+        .idle_period_ms = 60000,
         .probe_period_ms = 60000,
         .drift_period_ms = 300000,
         .metering_period_ms = 60000,

@@ -29,6 +29,7 @@ struct options {
     const char *smtp_credentials_secret;
     int64_t owner_password_ms;
     int64_t meter_period_ms;
+    int64_t idle_period_ms;
     int64_t probe_period_ms;
     int64_t drift_period_ms;
     int64_t metering_period_ms;

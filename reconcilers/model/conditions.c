@@ -9,6 +9,10 @@ const struct reason reasons[] = {
     {"AlreadyExists", "An object of that name exists already.",
      "Nothing; it is looked at again at once."},
     {"AsSpecified", "What the spec asks for stands.", ""},
+    {"Asleep",
+     "Nobody has used the tenant for the time that its tier gives, so its sandboxes are scaled to "
+     "zero.",
+     "Nothing; the next request through the gateway wakes them."},
     {"BackendBusy", "The database server, object store or registry is busy with other tenants.",
      "Nothing; the tenant goes on as soon as there is room."},
     {"BillingOverdue", "The tenant is suspended, since a bill of it has been overdue for too long.",
@@ -231,6 +235,7 @@ const char *const record_dictionary[] = {
     MESSAGE_OWNER,
     MESSAGE_QUOTAS,
     MESSAGE_SANDBOXES,
+    MESSAGE_SANDBOXES_ASLEEP,
     MESSAGE_STORAGE,
     MESSAGE_MONITORING,
     MESSAGE_NOT_SUSPENDED,

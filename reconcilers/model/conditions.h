@@ -34,6 +34,8 @@
 #define MESSAGE_QUOTAS "Every quota has its row in the registry."
 #define MESSAGE_SANDBOXES "Namespace, limits, network policy, access and sandboxes stand."
 #define MESSAGE_STORAGE "Buckets, their policy, the key and its Secret stand."
+#define MESSAGE_SANDBOXES_ASLEEP                                                                   \
+    "Nobody uses the tenant: its sandboxes are scaled to zero, and wake with the next request."
 #define MESSAGE_STORAGE_NONE "The tenant has no buckets."
 #define MESSAGE_MONITORING "The tenant is watched, and was found well."
 #define MESSAGE_NOT_SUSPENDED "The tenant is active."

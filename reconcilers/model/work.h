@@ -22,6 +22,7 @@ struct crew;           /* controller/runtime/crew.h */
 struct mail_settings;  /* reconcilers/database/owner_mail.h */
 struct snapshot_store; /* reconcilers/database/snapshot.h */
 struct meter;          /* reconcilers/sandbox/meter.h */
+struct idle;           /* reconcilers/sandbox/idle.h */
 struct monitor;        /* reconcilers/monitoring/monitor.h */
 
 /* Process lifetime; thread-safe parts only. */
@@ -39,6 +40,7 @@ struct services {
     struct children *children;
     struct monitor *monitor;        /* may be NULL: nothing is checked */
     struct meter *meter;            /* may be NULL: compute_hours are not held to */
+    struct idle *idle;              /* may be NULL: nobody's sandboxes sleep */
     struct crew *crew;              /* for pieces of a step that go side by side; may be NULL */
     const char *system_namespace;   /* "tenantry-system" */
     const char *domain;             /* "tenants.localhost" */
@@ -89,6 +91,7 @@ struct tenant_work {
     const struct sandbox_state *sandboxes;
     size_t sandbox_count;
     const char *sandbox_excess; /* NULL, or how many more the spec lists than the quota allows */
+    bool sandboxes_asleep;      /* nobody uses the tenant: they are scaled to zero, or waking */
 
     /* DatabaseLogin */
     const char *database_secret_namespace;

@@ -248,6 +248,9 @@ static const char *render_gateway(struct arena *arena, const struct tier *tier)
     if (tier->fail_mode != FAIL_CLOSED) {
         jsonw_text(&writer, "failMode", fail_mode_text(tier->fail_mode));
     }
+    if (tier->idle_after_ms > 0) {
+        jsonw_int(&writer, "idleSeconds", (tier->idle_after_ms + 999) / 1000);
+    }
     if (tier->idle_wake != WAKE_HOLD) {
         jsonw_text(&writer, "wake", idle_wake_text(tier->idle_wake));
     }

@@ -49,6 +49,12 @@ void registry_free(struct registry *registry)
     }
 }
 
+int registry_connect(struct registry *registry, const struct call *call, struct sql_conn **ret,
+                     struct err *err)
+{
+    return open_connection(registry, call, ret, err) ? err_wrap(err, "registry") : 0;
+}
+
 /* ---- loans ---- */
 
 int registry_borrow(struct registry *registry, struct reconcile *rc, struct registry_loan *loan,

@@ -30,6 +30,11 @@ void registry_free(struct registry *registry);
 MUST_CHECK int registry_migrate(struct registry *registry, const struct call *call,
                                 struct err *err);
 
+/* A connection of the caller's own, beside the pool: to listen on. Errors: those of
+ * sql_connect_uri. */
+MUST_CHECK int registry_connect(struct registry *registry, const struct call *call,
+                                struct sql_conn **ret, struct err *err);
+
 /* Borrow a connection for one step, behind the registry's backend guard.
  *     AUTO(registry_loan) struct registry_loan loan = {0};
  *     if (registry_borrow(registry, rc, &loan, err)) {

@@ -10,6 +10,7 @@
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/objects/objects.h"
+#include "reconcilers/sandbox/idle.h"
 #include "reconcilers/sandbox/meter.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/sandbox/sandbox_internal.h"
@@ -19,12 +20,16 @@ enum { STARTING_RETRY_MS = 30 * 1000 };
 
 /* ---- facts ---- */
 
-static enum sandbox_hold hold_of(const struct services *services, const struct tenant *tenant)
+static enum sandbox_hold hold_of(const struct services *services, const struct tenant *tenant,
+                                 const char *tenant_id)
 {
     if (tenant->state == TENANT_SUSPENDED) {
         return HOLD_SUSPENDED;
     }
-    return meter_is_spent(services->meter, tenant->name) ? HOLD_COMPUTE_SPENT : HOLD_NONE;
+    if (meter_is_spent(services->meter, tenant->name)) {
+        return HOLD_COMPUTE_SPENT;
+    }
+    return idle_state_of(services->idle, tenant_id) == IDLE_ASLEEP ? HOLD_IDLE : HOLD_NONE;
 }
 
 /* The step Quotas has just asked the registry. */
@@ -48,7 +53,7 @@ void sandbox_facts(const struct services *services, const struct tenant *tenant,
         .tier = tier,
         .tenant_id = tenant_id,
         .templates = services->sandbox_templates,
-        .hold = hold_of(services, tenant),
+        .hold = hold_of(services, tenant, tenant_id),
     };
 }
 
@@ -261,6 +266,24 @@ static int make(struct reconcile *rc, const struct tenant_work *work,
                : 0;
 }
 
+/* A tenant that is waking is awake once all runs that may, or nothing may for another reason. Until
+ * then it is as well as one that sleeps: a wait is no news. */
+static int end_sleep(struct reconcile *rc, struct tenant_work *work, int checked, struct err *err)
+{
+    if (idle_state_of(work->services->idle, work->tenant_id) != IDLE_WAKING) {
+        return checked;
+    }
+    if (checked == 0) {
+        return idle_end(work->services->idle, rc, work->tenant_id, err);
+    }
+    if (!err_has_reason(err, "SandboxStarting")) {
+        return checked;
+    }
+    work->sandboxes_asleep = true;
+    work_again(work, err->retry_after_ms);
+    return 0;
+}
+
 int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
@@ -271,6 +294,9 @@ int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
         return stop_all(rc, work, err);
     }
     judge_hours(work);
+    if (idle_learn(work->services->idle, rc, work->tenant_id, err)) {
+        return -1;
+    }
     sandbox_facts(work->services, work->tenant, work->tier, work->tenant_id, &facts);
     sandbox_plan(rc->arena, &facts, &plan);
     int result = make(rc, work, &plan, err);
@@ -278,13 +304,16 @@ int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
     observe(rc->arena, work->services->children, &plan, states);
     work->sandboxes = states;
     work->sandbox_count = plan.count;
+    work->sandboxes_asleep = facts.hold == HOLD_IDLE;
     work->sandbox_excess =
         facts.hold == HOLD_COMPUTE_SPENT
             ? "compute_hours: this month's are used up; the sandboxes are scaled "
               "to zero until the next, or until the quota is raised"
             : sandbox_plan_excess(rc->arena, &plan);
-    return result || check_plan(rc, &plan, err) || check_running(rc, work, &plan, states, err) ? -1
-                                                                                               : 0;
+    if (result || check_plan(rc, &plan, err)) {
+        return -1;
+    }
+    return end_sleep(rc, work, check_running(rc, work, &plan, states, err), err);
 }
 
 /* ---- from outside of a run ---- */
@@ -313,6 +342,12 @@ bool sandboxes_stand(const struct services *services, struct arena *arena,
 
     if (!tier) {
         return true; /* what a suspended tenant has stays as it is */
+    }
+    if (tier->idle_after_ms > 0 && !idle_is_known(services->idle)) {
+        return true; /* it is looked at once that is known */
+    }
+    if (idle_state_of(services->idle, tenant->status.tenant_id) == IDLE_WAKING) {
+        return false; /* whoever waits for it is told by a run */
     }
     *work = (struct tenant_work){.services = services, .tenant = tenant, .tier = tier};
     (void)snprintf(work->tenant_id, sizeof(work->tenant_id), "%s", tenant->status.tenant_id);

@@ -30,11 +30,19 @@ static void put_while(const struct draft *draft, const char *type, bool holds, c
     }
 }
 
-static const char *done_message(const struct tenant_work *work,
-                                const struct step_condition *condition)
+/* What a condition says when all its steps are done. */
+static const char *done_words(const struct tenant_work *work,
+                              const struct step_condition *condition, const char **ret_reason)
 {
-    bool no_buckets = text_equal(condition->type, CONDITION_STORAGE) && work->bucket_count == 0;
-    return no_buckets ? MESSAGE_STORAGE_NONE : condition->done_message;
+    *ret_reason = "AsSpecified";
+    if (text_equal(condition->type, CONDITION_STORAGE) && work->bucket_count == 0) {
+        return MESSAGE_STORAGE_NONE;
+    }
+    if (text_equal(condition->type, CONDITION_SANDBOXES) && work->sandboxes_asleep) {
+        *ret_reason = "Asleep";
+        return MESSAGE_SANDBOXES_ASLEEP;
+    }
+    return condition->done_message;
 }
 
 /* A condition that no run has decided yet is Unknown, so that every type is there from the first
@@ -45,9 +53,10 @@ static void put_step_conditions(const struct draft *draft, const struct tenant_w
     for (size_t i = 0; i < tenant_condition_count; i++) {
         const struct step_condition *condition = &tenant_conditions[i];
         if (results) {
+            const char *reason = NULL;
+            const char *message = done_words(work, condition, &reason);
             steps_condition(draft->set, tenant_steps, results, tenant_step_count, condition->type,
-                            "AsSpecified", done_message(work, condition), draft->generation,
-                            draft->now_s);
+                            reason, message, draft->generation, draft->now_s);
         } else if (!condition_get(draft->set, condition->type)) {
             condition_put(draft->set, condition->type, CONDITION_UNKNOWN, "Waiting", "",
                           draft->generation, draft->now_s);

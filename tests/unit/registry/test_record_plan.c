@@ -302,6 +302,7 @@ static const struct tier premium = {
     .feature_count = ARRAY_COUNT(premium_features),
     .requests_per_second = 50,
     .fail_mode = FAIL_OPEN,
+    .idle_after_ms = 1800000,
 };
 
 static void the_row_follows_tier_and_overrides(void **state)
@@ -333,7 +334,8 @@ static void the_row_follows_tier_and_overrides(void **state)
     CHECK_NULL(wanted.text[COLUMN_SERVER]);
     CHECK_TEXT(wanted.text[COLUMN_FEATURES], "[\"sso\"]");
     CHECK_TEXT(wanted.text[COLUMN_GATEWAY],
-               "{\"requestsPerSecond\":50,\"burst\":50,\"failMode\":\"Open\"}");
+               "{\"requestsPerSecond\":50,\"burst\":50,\"failMode\":\"Open\","
+               "\"idleSeconds\":1800}");
 }
 
 static void without_a_tier_its_columns_are_left_alone(void **state)
