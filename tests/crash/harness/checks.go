@@ -13,6 +13,10 @@ import (
 // A secretsView is what Secrets hold, at one moment: namespace/name/key → identity of the object and value.
 type secretsView map[string]string
 
+func splitList(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+}
+
 // secretsNow reads those of a tenant.
 func (w *world) secretsNow(t *tenant) (secretsView, error) {
 	objects, err := w.objects([]resource{secretsResource}, t.baseline.objects)
@@ -74,6 +78,11 @@ func (w *world) credentials(now *seen, t *tenant) []string {
 		if uri := data["uri"]; strings.HasPrefix(uri, "postgresql://") {
 			if err := w.login(uri); err != nil {
 				list = append(list, fmt.Sprintf("%s does not open the database: %s", t.general(key), err))
+			}
+		}
+		if data["AWS_ACCESS_KEY_ID"] != "" && data["buckets"] != "" {
+			if err := w.store.opens(data); err != nil {
+				list = append(list, fmt.Sprintf("%s does not open its buckets: %s", t.general(key), err))
 			}
 		}
 		if key == "secrets "+namespace+"/"+t.name+"-owner" {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// stateOfOwn lists what is there and was not before the tenant: objects, databases and roles.
+// stateOfOwn lists what is there and was not before the tenant: objects, databases, roles, buckets and users of the store.
 func (t *tenant) stateOfOwn(now *seen) []string {
 	var list []string
 	for key := range now.objects {
@@ -24,6 +24,16 @@ func (t *tenant) stateOfOwn(now *seen) []string {
 	for name := range now.catalog.Roles {
 		if _, stood := t.baseline.role[name]; !stood {
 			list = append(list, "role "+name)
+		}
+	}
+	for name := range now.store.buckets {
+		if t.baseline.store.buckets[name] == nil {
+			list = append(list, "bucket "+name)
+		}
+	}
+	for name := range now.store.users {
+		if t.baseline.store.users[name] == nil {
+			list = append(list, "user "+name)
 		}
 	}
 	return list
@@ -43,6 +53,20 @@ func (w *world) takeApart(now *seen, t *tenant) error {
 		// Much goes along with its namespace, and some may not be touched in one that is going.
 		if err != nil && !errors.Is(err, errNotFound) && o.text("namespace") == "" {
 			return err
+		}
+	}
+	for name := range now.store.buckets {
+		if t.baseline.store.buckets[name] == nil {
+			if err := w.store.removeBucket(name); err != nil {
+				return err
+			}
+		}
+	}
+	for name := range now.store.users {
+		if t.baseline.store.users[name] == nil {
+			if err := w.store.removeUser(name); err != nil {
+				return err
+			}
 		}
 	}
 	var script strings.Builder

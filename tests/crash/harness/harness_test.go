@@ -136,9 +136,10 @@ func TestMeasuresNeedNotBeExact(t *testing.T) {
 func TestStateLeavesOutWhatWasThere(t *testing.T) {
 	old := map[string]any{"id": 1.0}
 	given := map[string]any{"role": "pg_monitor", "member": "boss"}
-	a := &tenant{name: "a-1", baseline: &baseline{objects: map[string]bool{"nodes n": true}, databases: map[string]string{"reg": "{}", "pool": `{"acl":[]}`}, role: map[string]string{"boss": "{}"},
+	a := &tenant{name: "a-1", baseline: &baseline{store: &holding{}, objects: map[string]bool{"nodes n": true}, databases: map[string]string{"reg": "{}", "pool": `{"acl":[]}`}, role: map[string]string{"boss": "{}"},
 		rows: map[string]bool{rowKey("reg", "rows t", old): true, rowKey("", "memberships", given): true}}}
 	now := &seen{
+		store: &holding{buckets: map[string]map[string]any{"a-1-uploads": {"versioning": "Enabled"}}, users: map[string]map[string]any{"tenant-a-1": {}}},
 		objects: map[string]*object{
 			"nodes n":        {key: "nodes n", resource: "nodes", fields: map[string]any{}},
 			"namespaces a-1": {key: "namespaces a-1", resource: "namespaces", fields: map[string]any{"metadata": map[string]any{"name": "a-1", "uid": "u"}}},
@@ -151,7 +152,8 @@ func TestStateLeavesOutWhatWasThere(t *testing.T) {
 		},
 	}
 	got := a.stateOf(now)
-	for _, path := range []string{"kube namespaces {T}/metadata/name", "database {t}/owner", "role {t}.x/login", "in reg rows t 0/id", "membership 0/role", "database pool/acl[0]"} {
+	for _, path := range []string{"kube namespaces {T}/metadata/name", "database {t}/owner", "role {t}.x/login", "in reg rows t 0/id", "membership 0/role", "database pool/acl[0]",
+		"bucket {T}-uploads/versioning", "user tenant-{T}"} {
 		if _, ok := got[path]; !ok {
 			t.Errorf("%s is missing in %v", path, got)
 		}
@@ -178,13 +180,31 @@ func TestEveryPointComesToItsTurn(t *testing.T) {
 }
 
 func TestTablesInASharedDatabaseAreInGeneralTerms(t *testing.T) {
-	a := &tenant{name: "a-1", id: "id-9", baseline: newBaseline(&seen{catalog: &catalog{}})}
-	got := a.stateOf(&seen{catalog: &catalog{Inside: map[string]map[string][]map[string]any{"pool": {
+	a := &tenant{name: "a-1", id: "id-9", baseline: newBaseline(&seen{catalog: &catalog{}, store: &holding{}})}
+	got := a.stateOf(&seen{store: &holding{}, catalog: &catalog{Inside: map[string]map[string][]map[string]any{"pool": {
 		"rows tenant_a_1.users": {{"tenant_id": "id-9"}},
 		"rows quotas":           {{"current_usage": 7.0, "id": "id-9", "resource_type": "storage_mb"}}}}}})
-	for path, wanted := range map[string]string{"in pool rows tenant_{t}.users 0/tenant_id": "{ID}", "in pool rows quotas 0/current_usage": "0"} {
+	for path, wanted := range map[string]string{"in pool rows tenant_{t}.users 0/tenant_id": "{ID}", "in pool rows quotas 0/current_usage": "measured"} {
 		if got[path] != wanted {
 			t.Errorf("%s is %q in %v", path, got[path], got)
 		}
+	}
+}
+
+func TestAnswersOfTheStore(t *testing.T) {
+	answer, err := parseAnswer([]byte(`<R><Buckets><Bucket><Name>a</Name></Bucket><Bucket><Name>b</Name></Bucket></Buckets><One><Name>c</Name></One></R>`))
+	if err != nil || strings.Join(texts(every(answer, "Buckets", "Bucket", "Name")), " ") != "a b" || strings.Join(texts(every(answer, "One", "Name")), " ") != "c" {
+		t.Errorf("%v %v", answer, err)
+	}
+	if policy, err := parseAnswer([]byte(`{"Version":"x"}`)); err != nil || policy["text"] != `{"Version":"x"}` {
+		t.Errorf("%v %v", policy, err)
+	}
+	a := &tenant{name: "a-1"}
+	made := a.creations([]entry{
+		{Kind: "s3", Write: true, Status: 200, What: "PUT /a-1-uploads"}, {Kind: "s3", Write: true, Status: 409, What: "PUT /a-1-uploads"},
+		{Kind: "s3", Write: true, Status: 200, What: "PUT /a-1-uploads?versioning"}, {Kind: "iam", Write: true, Status: 200, What: "CreateUser tenant-a-1"},
+		{Kind: "iam", Write: true, Status: 200, What: "CreateAccessKey tenant-a-1"}})
+	if len(made) != 2 || made["s3 PUT /{T}-uploads"] != 1 || made["iam CreateUser tenant-{T}"] != 1 {
+		t.Errorf("%v", made)
 	}
 }

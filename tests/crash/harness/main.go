@@ -15,6 +15,7 @@ import (
 )
 
 const (
+	undisturbed   = " undisturbed"
 	referenceRuns = 2
 	smokePoints   = 14
 	mostTries     = 3
@@ -37,10 +38,21 @@ type harness struct {
 	serial  int
 
 	passed, failed int
+	tally          map[string]*tally // by stage
 	verbose        bool
 	sides          []string
 	traced         time.Time
 	missed         []string
+}
+
+// A tally counts the points of a stage.
+type tally struct{ passed, failed, missed int }
+
+func (h *harness) count(stage string) *tally {
+	if h.tally[stage] == nil {
+		h.tally[stage] = &tally{}
+	}
+	return h.tally[stage]
 }
 
 // trace says what has happened, and how long it took.
@@ -96,7 +108,8 @@ func start(run, binary, only, which string, smoke, list, verbose bool, sides []s
 			c.stages = append(c.stages, c.rest...)
 		}
 	}
-	h := &harness{w: w, courses: lives, lessons: map[string]*lesson{}, points: map[string][]point{}, verbose: verbose, sides: sides, traced: time.Now()}
+	lives = slices.DeleteFunc(lives, func(c *course) bool { return len(c.stages) == 0 })
+	h := &harness{w: w, courses: lives, lessons: map[string]*lesson{}, tally: map[string]*tally{}, points: map[string][]point{}, verbose: verbose, sides: sides, traced: time.Now()}
 	if err := h.learn(); err != nil {
 		return false, fmt.Errorf("undisturbed run: %w", err)
 	}
@@ -115,6 +128,10 @@ func start(run, binary, only, which string, smoke, list, verbose bool, sides []s
 	}
 	for _, line := range h.missed {
 		fmt.Println("not reached:", line)
+	}
+	for _, name := range h.stageNames() {
+		c := h.count(name)
+		fmt.Printf("%-20s %4d passed %4d failed %4d not reached\n", name, c.passed, c.failed, c.missed)
 	}
 	fmt.Printf("%d passed, %d failed\n", h.passed, h.failed)
 	return h.failed > 0 || h.passed == 0, nil
@@ -155,7 +172,7 @@ func (h *harness) learn() error {
 			if err := h.ensureRunning(); err != nil {
 				return err
 			}
-			if err := errors.Join(h.w.rest(0, longRest), h.w.calmDown()); err != nil {
+			if err := errors.Join(h.settle(), h.w.calmDown()); err != nil {
 				return err
 			}
 			t, err := h.newTenant()
@@ -209,7 +226,7 @@ func (h *harness) undisturbed(s *stage, t *tenant) (*outcome, error) {
 		return nil, err
 	}
 	took := time.Since(began)
-	if err := errors.Join(h.w.rest(mark, longRest), h.w.calmDown()); err != nil {
+	if err := errors.Join(h.w.rest(mark), h.w.calmDown()); err != nil {
 		return nil, err
 	}
 	now, err := h.w.look(t.baseline)
@@ -232,11 +249,17 @@ func (h *harness) begin(t *tenant) (secretsView, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	entries, err := h.w.log(0)
+	mark, err := h.w.mark()
+	return before, mark, err
+}
+
+// settle waits until what a start brings about is done.
+func (h *harness) settle() error {
+	mark, err := h.w.mark()
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	return before, int64(len(entries)), nil
+	return h.w.rest(mark)
 }
 
 // choose drops the points that are not wanted.
@@ -312,12 +335,13 @@ func (h *harness) course() error {
 	if err != nil {
 		return err
 	}
-	for _, s := range c.stages {
+	for i, s := range c.stages {
 		var p *point
 		if points := h.points[s.name]; len(points) > 0 {
 			p = &points[0]
 			h.points[s.name] = points[1:]
-		} else if slices.Contains(c.rest, s) {
+		}
+		if p == nil && !h.needs(c, i) {
 			break
 		}
 		fine, err := h.stage(c, s, t, p)
@@ -331,6 +355,11 @@ func (h *harness) course() error {
 	return h.clean(t)
 }
 
+// needs tells whether a stage of the course has points left, from that one on.
+func (h *harness) needs(c *course, from int) bool {
+	return slices.ContainsFunc(c.stages[from:], func(s *stage) bool { return len(h.points[s.name]) > 0 })
+}
+
 // stage runs one stage, with the controller killed at p if there is one, and judges what came of it.
 func (h *harness) stage(c *course, s *stage, t *tenant, p *point) (bool, error) {
 	if err := h.ensureRunning(); err != nil {
@@ -342,7 +371,7 @@ func (h *harness) stage(c *course, s *stage, t *tenant, p *point) (bool, error) 
 	}
 	began := time.Now()
 	h.trace("prepared")
-	label := s.name + " undisturbed"
+	label := s.name + undisturbed
 	var problems []string
 	if p == nil {
 		err = h.act(s, t)
@@ -355,27 +384,34 @@ func (h *harness) stage(c *course, s *stage, t *tenant, p *point) (bool, error) 
 			if p.tries < mostTries {
 				h.points[s.name] = append(h.points[s.name], *p)
 			} else if p.sure {
+				h.count(s.name).failed++
 				h.fail(label, []string{fmt.Sprintf("every undisturbed run made this write, and none of %d runs came by it", mostTries)})
 			} else {
+				h.count(s.name).missed++
 				h.missed = append(h.missed, label)
 			}
 			p = nil
 		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		problems = []string{err.Error()}
-	} else {
+	case label == s.name+undisturbed:
+		err = h.w.calmDown()
+	default:
 		problems, err = h.judge(c, s, t, before, mark)
 		if err != nil {
 			return false, err
 		}
 	}
 	if len(problems) > 0 {
+		h.count(s.name).failed++
 		h.fail(label, problems)
 		return false, nil
 	}
 	if p != nil {
 		h.passed++
+		h.count(s.name).passed++
 		fmt.Printf("ok   %s (%.1f s)\n", label, time.Since(began).Seconds())
 	}
 	return true, nil
@@ -409,7 +445,7 @@ func (h *harness) crash(s *stage, t *tenant, p *point, before secretsView, mark 
 		return before, false, err
 	}
 	if err := h.act(s, t); err == nil {
-		if err := h.w.rest(mark, longRest); err != nil {
+		if err := h.w.rest(mark); err != nil {
 			return before, false, err
 		}
 	} else if !errors.Is(err, errEnded) {
@@ -443,7 +479,13 @@ func (h *harness) judge(c *course, s *stage, t *tenant, before secretsView, mark
 	var problems []string
 	for deadline := time.Now().Add(settleTimeout); ; {
 		h.trace("done")
-		if err := errors.Join(h.w.rest(mark, shortRest), h.w.calmDown()); err != nil {
+		// After the last stage nothing is left that would look again.
+		if s == c.stages[len(c.stages)-1] {
+			if err := h.w.rest(mark); err != nil {
+				return []string{err.Error()}, nil
+			}
+		}
+		if err := h.w.calmDown(); err != nil {
 			return []string{err.Error()}, nil
 		}
 		h.trace("calm")

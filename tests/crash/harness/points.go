@@ -17,7 +17,7 @@ const (
 // A point is a place to kill the controller at: a write as the reference run knows it, and a side of it.
 type point struct {
 	order int    // among the stage's writes
-	kind  string // kube or sql
+	kind  string // kube, sql, s3 or iam
 	text  string // the request in one line, in general terms
 	nth   int    // of those with that text
 	when  string // which side
@@ -112,10 +112,12 @@ var (
 	createsAgain = regexp.MustCompile(`(?i)\bIF NOT EXISTS\b|\bOR REPLACE\b|\bDO UPDATE\b`)
 	firstName    = regexp.MustCompile(`^[^"(]*("[^"]*"(\."[^"]*")?)?`)
 	insertInto   = regexp.MustCompile(`(?i)\bINSERT INTO ([^\s(]+)`)
-	committed    = regexp.MustCompile(`(^|; )COMMIT$`)
+	// Buckets, objects, users. Not keys: one whose making was cut off nobody knows the secret of, so that it is made again.
+	makes     = regexp.MustCompile(`^(PUT /[^?]*|CreateUser .*)$`)
+	committed = regexp.MustCompile(`(^|; )COMMIT$`)
 )
 
-// creations counts what was made, by what it was: objects of the API, things in PostgreSQL, rows of a table. What was rolled back was not made.
+// creations counts what was made, by what it was: objects of the API, things in PostgreSQL, rows of a table, buckets, objects and users. What was rolled back was not made.
 func (t *tenant) creations(entries []entry) map[string]int {
 	type transaction struct{ connection, number int64 }
 	kept := map[transaction]bool{}
@@ -133,6 +135,12 @@ func (t *tenant) creations(entries []entry) map[string]int {
 					path += "/" + e.Name
 				}
 				made[t.general(path)]++
+			}
+			continue
+		}
+		if e.Kind == "s3" || e.Kind == "iam" {
+			if what := t.general(e.What); e.Status == 200 && makes.MatchString(what) {
+				made[e.Kind+" "+what]++
 			}
 			continue
 		}

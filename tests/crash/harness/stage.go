@@ -15,9 +15,9 @@ const (
 	settleTimeout = 25 * time.Second
 	calm          = 200 * time.Millisecond
 	// The controller gathers up changes of what tenants share, and writes them a moment later.
-	shortRest = 1200 * time.Millisecond
-	longRest  = 2500 * time.Millisecond
-	tenants   = "/apis/tenantry.dev/v1alpha1/tenants"
+	rest       = 1300 * time.Millisecond
+	migrations = "crash-migrations" // a ConfigMap that is there from the first moment on
+	tenants    = "/apis/tenantry.dev/v1alpha1/tenants"
 )
 
 // A stage is something that a user does to a tenant, and what tells that it has been done.
@@ -117,6 +117,7 @@ func isGone(w *world, t *tenant) (bool, string, error) {
 const (
 	specAtFirst = `{"displayName":"Crash {T}","tier":"premium","deletionPolicy":%q,"owner":{"email":"admin@{T}.example.com","name":"First Name"},"members":[{"email":"dev@{T}.example.com","name":"Dev"}]}`
 	specChanged = `{"displayName":"Crash {T}","tier":"enterprise","deletionPolicy":%q,"quotas":{"storage_mb":12345},` +
+		`"buckets":[{"name":"uploads"},{"name":"media"},{"name":"backups"}],"sandboxes":[{"name":"box","template":"python"}],` +
 		`"owner":{"email":"admin@{T}.example.com","name":"Second Name"},"members":[{"email":"ops@{T}.example.com","role":"admin"}]}`
 )
 
@@ -129,14 +130,20 @@ type course struct {
 }
 
 func courses() []*course {
-	var list []*course
-	for _, policy := range []string{"Delete", "Retain"} {
-		list = append(list, &course{policy, []*stage{
-			{"provision", apply(fmt.Sprintf(specAtFirst, policy)), isReady, false},
-			{"change", apply(fmt.Sprintf(specChanged, policy)), isReady, false},
+	first, changed := fmt.Sprintf(specAtFirst, "Delete"), fmt.Sprintf(specChanged, "Delete")
+	provision := &stage{"provision", apply(first), isReady, false}
+	list := []*course{
+		{"Delete", []*stage{
+			provision,
+			{"change", apply(changed), isReady, false},
 			{"rotation", rotate, isRotated, false},
-			{"deletion " + policy, remove, isGone, true},
-		}, nil, 2})
+			{"deletion Delete", remove, isGone, true},
+		}, nil, 2},
+		{"Snapshot", []*stage{
+			provision,
+			{"migrations", apply(with(specAtFirst, "Snapshot", `"database":{"migrationsRef":{"name":"`+migrations+`"}}`)), isReady, false},
+			{"deletion Snapshot", remove, isGone, true},
+		}, nil, 1},
 	}
 	// In a database that tenants share. Each tenant is the first that it is made for, and the one that comes back finds it.
 	for _, mode := range []string{"Schema", "Row"} {
@@ -145,18 +152,28 @@ func courses() []*course {
 			{"provision " + mode, apply(first), isReady, false},
 			{"change " + mode, apply(changed), isReady, false},
 			{"deletion " + mode, remove, isGone, true},
-		}, []*stage{{"return " + mode, apply(first), isReady, false}}, 1})
+		}, []*stage{
+			{"return " + mode, apply(first), isReady, false},
+			{"rotation " + mode, rotate, isRotated, false},
+		}, 1})
 	}
-	// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
-	return append(list, &course{"Grace", []*stage{
-		{"provision", apply(fmt.Sprintf(specAtFirst, "Delete")), isReady, false},
-		{"suspension", apply(with(specAtFirst, "Delete", `"state":"Suspended"`)), isReady, true},
-		{"resumption", apply(with(specAtFirst, "Delete", `"state":"Active","deletionGraceDays":7`)), isReady, false},
-		{"deletion Grace", remove, isGone, true},
-		{"adoption", adopt(with(specAtFirst, "Delete", `"deletionGraceDays":7`)), isReady, false},
-		{"deletion again", remove, isGone, true},
-		{"purge", letTimePass, isPurged, true},
-	}, nil, 2})
+	return append(list,
+		// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
+		&course{"Grace", []*stage{
+			provision,
+			{"suspension", apply(with(specAtFirst, "Delete", `"state":"Suspended"`)), isReady, true},
+			{"resumption", apply(with(specAtFirst, "Delete", `"state":"Active","deletionGraceDays":7`)), isReady, false},
+			{"deletion Grace", remove, isGone, true},
+			{"adoption", adopt(with(specAtFirst, "Delete", `"deletionGraceDays":7`)), isReady, false},
+			{"deletion again", remove, isGone, true},
+			{"purge", letTimePass, isPurged, true},
+		}, nil, 1},
+		// What the shared parts do: the store is tried out anew when its object changes.
+		&course{"Store", []*stage{{"store", changeStore, isTried, true}}, nil, 1},
+		&course{"Retain", nil, []*stage{
+			{"provision", apply(fmt.Sprintf(specAtFirst, "Retain")), isReady, false},
+			{"deletion Retain", remove, isGone, true},
+		}, 0})
 }
 
 // with is a spec with more in it.
@@ -176,6 +193,30 @@ func adopt(spec string) func(*world, *tenant) error {
 		_, err := w.request(http.MethodPatch, tenants+"/"+t.name+"?fieldManager=user&force=true", "application/apply-patch+yaml", manifest)
 		return err
 	}
+}
+
+// changeStore changes what the ObjectStore says, there and back.
+func changeStore(w *world, _ *tenant) error {
+	var o struct {
+		Spec struct{ VersionRetentionDays int }
+	}
+	if err := w.get(storePath, &o); err != nil {
+		return err
+	}
+	return w.merge(storePath, fmt.Sprintf(`{"spec":{"versionRetentionDays":%d}}`, 61-o.Spec.VersionRetentionDays))
+}
+
+// isTried: what the store can do is known for the generation of its spec.
+func isTried(w *world, _ *tenant) (bool, string, error) {
+	var o struct {
+		Metadata struct{ Generation int64 }
+		Status   struct {
+			ProbedGeneration int64
+			Conditions       []struct{ Type, Status, Reason, Message string }
+		}
+	}
+	err := w.get(storePath, &o)
+	return err == nil && o.Status.ProbedGeneration == o.Metadata.Generation, fmt.Sprintf("%+v", o), err
 }
 
 // letTimePass ends the days of grace.
@@ -215,19 +256,20 @@ func (w *world) wait(s *stage, t *tenant) error {
 var errEnded = errors.New("the controller has ended")
 
 // rest waits until nothing has been written for a while: what the controller does later, and not at once.
-func (w *world) rest(mark int64, long time.Duration) error {
+func (w *world) rest(mark int64) error {
+	last := time.Time{}
 	for deadline := time.Now().Add(settleTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		entries, err := w.log(mark)
 		if err != nil {
 			return err
 		}
-		last := time.Time{}
+		mark += int64(len(entries))
 		for _, e := range entries {
 			if e.Write && e.Time.After(last) {
 				last = e.Time
 			}
 		}
-		if time.Since(last) >= long || !w.alive() {
+		if time.Since(last) >= rest || !w.alive() {
 			return nil
 		}
 	}

@@ -18,13 +18,15 @@ import (
 type baseline struct {
 	objects         map[string]bool
 	databases, role map[string]string // as they were
-	rows            map[string]bool   // where, and row
+	store           *holding
+	rows            map[string]bool // where, and row
 }
 
 // A seen is the whole world at one moment.
 type seen struct {
 	objects map[string]*object
 	catalog *catalog
+	store   *holding
 }
 
 // look takes in everything. What is being deleted counts as gone already, with what is in it: the last steps of that are up to Kubernetes, which gives
@@ -33,13 +35,15 @@ type seen struct {
 func (w *world) look(b *baseline) (*seen, error) {
 	now := &seen{}
 	var group sync.WaitGroup
-	var first, second error
+	var first, second, third error
 	var before map[string]bool
+	var held *holding
 	if b != nil {
-		before = b.objects
+		before, held = b.objects, b.store
 	}
 	group.Go(func() { now.objects, first = w.objects(w.resources, before) })
 	group.Go(func() { now.catalog, second = w.catalogNow() })
+	group.Go(func() { now.store, third = w.store.holding(held) })
 	group.Wait()
 	dying := map[string]bool{}
 	for _, o := range now.objects {
@@ -50,11 +54,11 @@ func (w *world) look(b *baseline) (*seen, error) {
 	maps.DeleteFunc(now.objects, func(_ string, o *object) bool {
 		return o.dying() && o.group != ownGroup || dying[o.text("namespace")]
 	})
-	return now, errors.Join(first, second)
+	return now, errors.Join(first, second, third)
 }
 
 func newBaseline(now *seen) *baseline {
-	b := &baseline{map[string]bool{}, map[string]string{}, map[string]string{}, map[string]bool{}}
+	b := &baseline{map[string]bool{}, map[string]string{}, map[string]string{}, now.store, map[string]bool{}}
 	for key := range now.objects {
 		b.objects[key] = true
 	}
@@ -127,9 +131,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "{uuid}"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?`), "{time}"},
 	{regexp.MustCompile(`\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}`), "{bcrypt}"},
-	// Storage is measured at drift checks, and how many of these there were depends on the machine.
+	// Text of a JSON object that is a value itself; of others, measured() takes care.
 	{regexp.MustCompile(`("storage_mb":\{[^{}]*"used":)\d+`), "${1}0"},
-	{regexp.MustCompile(`("current_usage":)\d+(.*"resource_type":"storage_mb")`), "${1}0${2}"},
 }
 
 // stateOf picks the tenant's part out of the world.
@@ -139,6 +142,16 @@ func (t *tenant) stateOf(now *seen) state {
 		// Objects of our own kinds count always: a tenant may leave its mark on one that others share.
 		if !t.baseline.objects[key] || o.group == ownGroup {
 			t.flatten(s, "kube "+t.general(key), o.plain())
+		}
+	}
+	for name, fields := range now.store.buckets {
+		if t.baseline.store.buckets[name] == nil {
+			t.flatten(s, "bucket "+t.general(name), fields)
+		}
+	}
+	for name, fields := range now.store.users {
+		if t.baseline.store.users[name] == nil {
+			t.flatten(s, "user "+t.general(name), fields)
 		}
 	}
 	c := now.catalog
@@ -195,12 +208,23 @@ func (t *tenant) list(s state, path string, rows []map[string]any, keep func(map
 	}
 }
 
+// measured hides how much storage is used. It is measured at drift checks, and how many of these there were depends on the machine.
+func measured(fields map[string]any) map[string]any {
+	for _, each := range [][2]string{{"resource", "used"}, {"resource_type", "current_usage"}} {
+		if _, has := fields[each[1]]; has && fields[each[0]] == "storage_mb" {
+			fields = maps.Clone(fields)
+			fields[each[1]] = "measured"
+		}
+	}
+	return fields
+}
+
 // flatten puts a value into the state, leaf by leaf.
 func (t *tenant) flatten(s state, path string, value any) {
 	switch v := value.(type) {
 	case map[string]any:
 		s[path] = "{}"
-		for name, each := range v {
+		for name, each := range measured(v) {
 			t.flatten(s, path+"/"+t.general(name), each)
 		}
 	case []any:
@@ -219,7 +243,7 @@ func (t *tenant) flatten(s state, path string, value any) {
 func ordered(list []any) []any {
 	key := func(value any) string {
 		fields, _ := value.(map[string]any)
-		for _, name := range []string{"type", "name"} {
+		for _, name := range []string{"type", "name", "Key"} {
 			if text, ok := fields[name].(string); ok {
 				return text
 			}

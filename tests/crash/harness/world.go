@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// A world is the run folder's: an API server and a PostgreSQL server that are asked directly, the fault proxy's control endpoint, and
-// the controller under test, which sees both servers through the proxy alone.
+// A world is the run folder's: an API server, a PostgreSQL server and an object store that are asked directly, the fault proxy's control
+// endpoint, and the controller under test, which sees the servers through the proxy alone.
 type world struct {
 	run, binary string
 	api         *http.Client
@@ -28,8 +28,10 @@ type world struct {
 	faults      string // URL of the proxy's control endpoint
 	sqlPort     string
 	password    string
+	store       *store
 	resources   []resource
 	controller  *controller
+	seen        int64 // lines of the proxy's log that were read
 }
 
 // A controller is one process of it.
@@ -72,9 +74,16 @@ func newWorld(run, binary string) (*world, error) {
 		return nil, err
 	}
 	w.password = strings.TrimSpace(string(password))
-	// The controller and the tenants reach the server through the proxy.
-	patch := fmt.Sprintf(`{"spec":{"port":%s}}`, port("faults-sql"))
-	if _, err := w.request(http.MethodPatch, "/apis/tenantry.dev/v1alpha1/databaseservers/primary", "application/merge-patch+json", patch); err != nil {
+	key, err := w.storeKey()
+	if err != nil {
+		return nil, err
+	}
+	w.store = newStore("http://127.0.0.1:"+port("s3"), "http://127.0.0.1:"+port("iam"), key)
+	// The controller and the tenants reach the servers through the proxy.
+	if err := w.merge("/apis/tenantry.dev/v1alpha1/databaseservers/primary", fmt.Sprintf(`{"spec":{"port":%s}}`, port("faults-sql"))); err != nil {
+		return nil, err
+	}
+	if err := w.merge(storePath, fmt.Sprintf(`{"spec":{"endpoint":"http://127.0.0.1:%s","accounts":{"endpoint":"http://127.0.0.1:%s"}}}`, port("faults-s3"), port("faults-iam"))); err != nil {
 		return nil, err
 	}
 	w.resources, err = w.discover()
@@ -88,6 +97,12 @@ var errNotFound = errors.New("not found")
 // request asks the API server as an administrator. A server that has just started may want to be asked again.
 func (w *world) request(method, path, contentType, body string) ([]byte, error) {
 	return w.requestAs(method, path, "application/json", contentType, body)
+}
+
+// merge changes an object.
+func (w *world) merge(path, patch string) error {
+	_, err := w.request(http.MethodPatch, path, "application/merge-patch+json", patch)
+	return err
 }
 
 func (w *world) requestAs(method, path, accept, contentType, body string) ([]byte, error) {
@@ -188,6 +203,13 @@ func (w *world) log(since int64) ([]entry, error) {
 		}
 		list = append(list, e)
 	}
+}
+
+// mark is where the log ends now.
+func (w *world) mark() (int64, error) {
+	entries, err := w.log(w.seen)
+	w.seen += int64(len(entries))
+	return w.seen, err
 }
 
 // quiet waits until the controller has had nothing under way for so long. It returns false if that never came.

@@ -56,7 +56,7 @@ func newFixture(t *testing.T) *fixture {
 	rules := newRules()
 	target, err := url.Parse(upstream.URL)
 	check(t, err)
-	k := newKube(target, pool, nil, rules, f.log)
+	k := newFront(kubeDialect, target, pool, nil, rules, f.log)
 	rules.strike = append(rules.strike, k.strike)
 	c := &control{rules: rules, log: f.log, conns: f.conns, certificates: map[string]*certificate{"kube": f.shown}}
 	f.control = httptest.NewServer(c.handler())
@@ -267,7 +267,7 @@ func TestWritesOfKubernetes(t *testing.T) {
 	} {
 		method, target, _ := strings.Cut(text, " ")
 		r := httptest.NewRequest(method, target, nil)
-		if request, _ := describe(r, nil); request.Write != wanted {
+		if request, _ := describeKube(r, nil); request.Write != wanted {
 			t.Errorf("%s: write is %v", text, request.Write)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // A Request is what rules match and the log records.
 type Request struct {
-	Kind   string // kube or sql
+	Kind   string // kube, sql, s3 or iam
 	Method string
 	Path   string
 	Query  string

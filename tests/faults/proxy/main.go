@@ -1,5 +1,5 @@
-// The fault proxy stands between a program under test and the servers it uses: an HTTPS proxy with HTTP/2 before a Kubernetes API server, and a proxy that
-// speaks PostgreSQL's protocol. It logs every request, which makes it the tests' witness, and does harm by rules that tests give it
+// The fault proxy stands between a program under test and the servers it uses: an HTTPS proxy with HTTP/2 before a Kubernetes API server, a proxy that
+// speaks PostgreSQL's protocol, and HTTP proxies before an S3 server and its IAM service. It logs every request, which makes it the tests' witness, and does harm by rules that tests give it
 // over a loopback endpoint: README.md one folder above.
 package main
 
@@ -26,6 +26,7 @@ type options struct {
 	kubeListen, kubeUpstream, kubeCA, kubeCert, kubeKey, kubeAdmin, adminKey string
 	http1                                                                    bool
 	sqlListen, sqlUpstream, sqlCA, sqlCert, sqlKey                           string
+	s3Listen, s3Upstream, iamListen, iamUpstream                             string
 }
 
 func parse() options {
@@ -45,6 +46,10 @@ func parse() options {
 	flag.StringVar(&o.sqlCA, "sql-ca", "", "file with the authority of its certificate; empty: no TLS upstream")
 	flag.StringVar(&o.sqlCert, "sql-cert", "", "certificate to show; empty: no TLS for clients. The server's own lets channel binding work")
 	flag.StringVar(&o.sqlKey, "sql-key", "", "its key")
+	flag.StringVar(&o.s3Listen, "s3-listen", "", "where to be an S3 server, without TLS; empty: nowhere")
+	flag.StringVar(&o.s3Upstream, "s3-upstream", "", "URL of the real one")
+	flag.StringVar(&o.iamListen, "iam-listen", "", "where to be an IAM service, without TLS; empty: nowhere")
+	flag.StringVar(&o.iamUpstream, "iam-upstream", "", "URL of the real one")
 	flag.Parse()
 	return o
 }
@@ -70,7 +75,7 @@ func run(o options) error {
 	if err := loopback(o.control); err != nil {
 		return err
 	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 5)
 	serve := func(what, address string, start func(net.Listener) error) error {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
@@ -98,6 +103,23 @@ func run(o options) error {
 		}
 		if err := serve("PostgreSQL", o.sqlListen, func(l net.Listener) error {
 			return proxy.serve(&listener{l, "sql", c.conns})
+		}); err != nil {
+			return err
+		}
+	}
+	for _, store := range []struct {
+		d                dialect
+		listen, upstream string
+	}{{s3Dialect, o.s3Listen, o.s3Upstream}, {iamDialect, o.iamListen, o.iamUpstream}} {
+		if store.listen == "" {
+			continue
+		}
+		server, err := storeServer(store.d, store.upstream, c)
+		if err != nil {
+			return err
+		}
+		if err := serve(store.d.kind, store.listen, func(l net.Listener) error {
+			return server.Serve(&listener{l, store.d.kind, c.conns})
 		}); err != nil {
 			return err
 		}
@@ -163,12 +185,12 @@ func kubeServer(o options, c *control) (*http.Server, error) {
 		}
 		admin = &pair
 	}
-	k := newKube(upstream, pool, admin, c.rules, c.log)
+	k := newFront(kubeDialect, upstream, pool, admin, c.rules, c.log)
 	c.rules.strike = append(c.rules.strike, k.strike)
 	return newKubeServer(k, shown, pool, o.http1), nil
 }
 
-func newKubeServer(k *kube, shown *certificate, clients *x509.CertPool, http1 bool) *http.Server {
+func newKubeServer(k *front, shown *certificate, clients *x509.CertPool, http1 bool) *http.Server {
 	server := &http.Server{
 		Handler:           k,
 		ReadHeaderTimeout: 30 * time.Second,
@@ -184,6 +206,22 @@ func newKubeServer(k *kube, shown *certificate, clients *x509.CertPool, http1 bo
 		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
 	}
 	return server
+}
+
+// storeServer is the front of one of an object store's services.
+func storeServer(d dialect, upstream string, c *control) (*http.Server, error) {
+	target, err := url.Parse(upstream)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Server{
+		Handler:           newFront(d, target, nil, nil, c.rules, c.log),
+		ReadHeaderTimeout: 30 * time.Second,
+		ConnContext: func(ctx context.Context, raw net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, raw.(*conn))
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+	}, nil
 }
 
 func sqlServer(o options, c *control) (*sqlProxy, error) {

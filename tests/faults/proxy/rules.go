@@ -9,7 +9,7 @@ import (
 
 // A Match says which requests a rule is about. Every pattern that is given has to match (unanchored, RE2); what is absent matches all.
 type Match struct {
-	Kind     string `json:"kind,omitempty"`   // kube or sql
+	Kind     string `json:"kind,omitempty"`   // kube, sql, s3 or iam
 	Method   string `json:"method,omitempty"` // GET, PATCH, ...; a statement's first word; CONNECT for a login
 	Path     string `json:"path,omitempty"`   // of the URL; a database's name
 	Query    string `json:"query,omitempty"`  // of the URL, as sent

@@ -53,7 +53,7 @@ func (f eventFilter) matches(e *event) bool {
 }
 
 // strike hands a rule to the watches that are open and match it.
-func (k *kube) strike(rule *Rule) {
+func (k *front) strike(rule *Rule) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for s := range k.streams {
@@ -66,13 +66,13 @@ func (k *kube) strike(rule *Rule) {
 	}
 }
 
-func (k *kube) enter(s *stream) {
+func (k *front) enter(s *stream) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.streams[s] = true
 }
 
-func (k *kube) leave(s *stream) {
+func (k *front) leave(s *stream) {
 	close(s.closed)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -245,8 +245,8 @@ func (s *stream) wants(rule *Rule, e *event) bool {
 		return false
 	}
 	limit := rule.Action.Events
-	s.kube.rules.mu.Lock()
-	defer s.kube.rules.mu.Unlock()
+	s.front.rules.mu.Lock()
+	defer s.front.rules.mu.Unlock()
 	if limit > 0 && rule.taken >= limit {
 		return false
 	}
