@@ -7,6 +7,7 @@
  * commit.
  */
 #include "controller/base/str.h"
+#include "reconcilers/database/fence_internal.h"
 #include "reconcilers/database/schema_internal.h"
 #include "reconcilers/drivers/embedded.h"
 #include "reconcilers/model/names.h"
@@ -115,7 +116,7 @@ static void append_migrations(struct sql *script, const struct scope *scope, con
  * so that it can be part of a script. */
 static void append_listing(struct sql *query, const struct scope *scope, const char *schema)
 {
-    SQL(query, "WITH given (place, role_prefix, tenant_id, tables, functions) AS (SELECT ");
+    SQL(query, "WITH given (place, role_prefix, tenant_id, tables, functions, fence) AS (SELECT ");
     sql_literal(query, schema);
     SQL(query, "::text, ");
     sql_literal(query, scope->role_prefix);
@@ -125,6 +126,8 @@ static void append_listing(struct sql *query, const struct scope *scope, const c
     sql_literal(query, schema_tables(scope));
     SQL(query, "::text, ");
     sql_literal(query, scope->mode->rows_are_keyed ? SCHEMA_FUNCTIONS : "");
+    SQL(query, "::text, ");
+    sql_literal(query, scope->mode->rows_are_keyed ? "" : fence_body());
     SQL(query, "::text),\n");
     sql_append_file(query, &tenant_queries[0]);
 }

@@ -41,6 +41,11 @@ MUST_CHECK int owner_ensure(struct reconcile *rc, void *subject, struct err *err
 MUST_CHECK int migrations_ensure(struct reconcile *rc, void *subject, struct err *err);
 MUST_CHECK int migrations_finalize(struct reconcile *rc, void *subject, struct err *err);
 
+/* StorageFence: with nothing left of storage_mb (work->storage_spent), INSERT and UPDATE on the
+ * tenant's tables fail with disk_full (53100), and DELETE works; else nothing stands in the way.
+ * Errors: RETRY/LockTimeout, RETRY/DatabaseUnreachable. */
+MUST_CHECK int storage_fence_ensure(struct reconcile *rc, void *subject, struct err *err);
+
 /* OwnerMail: the owner was told by mail that the tenant is there, if a relay is configured and the
  * temporary password still waits. Errors: those of smtp_send. */
 MUST_CHECK int owner_mail_ensure(struct reconcile *rc, void *subject, struct err *err);

@@ -123,6 +123,12 @@ const struct step tenant_steps[] = {
         .ensure = storage_usage_ensure,
     },
     {
+        .name = "StorageFence",
+        .condition = CONDITION_STORAGE,
+        .needs = {"StorageUsage", "Migrations", "DatabaseLogin"},
+        .ensure = storage_fence_ensure,
+    },
+    {
         .name = "StorageKeys",
         .condition = CONDITION_STORAGE,
         .needs = {"StorageUsage", "Namespace"},

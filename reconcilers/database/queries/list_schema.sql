@@ -1,6 +1,6 @@
 -- Everything about a schema that the controller made, as rows (item, definition) in words that are the same for every tenant:
 -- without the tenant's part of its roles' names, without its id, and without the schema before a name.
--- Stands behind: WITH given (place, role_prefix, tenant_id, tables, functions) AS (...), and in front of a query of `plain`.
+-- Stands behind: WITH given (place, role_prefix, tenant_id, tables, functions, fence) AS (...), and in front of a query of `plain`.
 n AS (
     SELECT n.oid, nspowner, nspacl FROM pg_namespace n, given WHERE nspname = place
 ), t AS (
@@ -84,7 +84,10 @@ n AS (
       FROM t JOIN pg_policy ON polrelid = t.oid
     UNION ALL
     SELECT format('trigger %s.%s', relname, tgname), pg_get_triggerdef(g.oid)
-      FROM t JOIN pg_trigger g ON tgrelid = t.oid AND NOT tgisinternal
+      FROM given, t JOIN pg_trigger g ON tgrelid = t.oid AND NOT tgisinternal JOIN pg_proc p ON p.oid = tgfoid
+     -- The fence of a tenant without storage comes and goes; but only as it is ours, word for word.
+     WHERE NOT (tgname = 'tenantry_storage' AND prosrc = fence AND NOT prosecdef
+                AND proconfig = ARRAY['search_path=pg_catalog, pg_temp'])
     UNION ALL
     SELECT format('rule %s.%s', relname, rulename), pg_get_ruledef(r.oid) FROM t JOIN pg_rewrite r ON ev_class = t.oid
     UNION ALL

@@ -208,3 +208,16 @@ func TestAnswersOfTheStore(t *testing.T) {
 		t.Errorf("%v", made)
 	}
 }
+
+func TestWhatIsForOneUseMayBeMadeAgain(t *testing.T) {
+	a := &tenant{name: "a-1"}
+	make := entry{Kind: "sql", Verb: "CREATE", Path: "p", What: `p: CREATE ROLE "a_1.m" LOGIN`, Tag: "CREATE ROLE", Result: "ok"}
+	drop := entry{Kind: "sql", Verb: "GRANT", Path: "p", What: `p: GRANT "a_1.m" TO CURRENT_USER; DROP ROLE "a_1.m";`, Tag: "DROP ROLE", Result: "ok"}
+	once, twice := a.creations([]entry{make, drop}), a.creations([]entry{make, drop, make, drop})
+	if list := madeTwice(twice, []map[string]int{once}); len(list) != 0 {
+		t.Errorf("%v", list)
+	}
+	if list := madeTwice(twice, []map[string]int{a.creations([]entry{make})}); len(list) != 1 {
+		t.Errorf("%v", list)
+	}
+}

@@ -114,10 +114,15 @@ var (
 	insertInto   = regexp.MustCompile(`(?i)\bINSERT INTO ([^\s(]+)`)
 	// Buckets, objects, users. Not keys: one whose making was cut off nobody knows the secret of, so that it is made again.
 	makes     = regexp.MustCompile(`^(PUT /[^?]*|CreateUser .*)$`)
+	dropsRole = regexp.MustCompile(`\bDROP (ROLE "[^"]*")`)
 	committed = regexp.MustCompile(`(^|; )COMMIT$`)
 )
 
-// creations counts what was made, by what it was: objects of the API, things in PostgreSQL, rows of a table, buckets, objects and users. What was rolled back was not made.
+// gone stands before the name of what was dropped.
+const gone = "dropped: "
+
+// creations counts what was made, by what it was: objects of the API, things in PostgreSQL, rows of a table, buckets, objects and users; and under gone, roles that were dropped. What was
+// rolled back was not made.
 func (t *tenant) creations(entries []entry) map[string]int {
 	type transaction struct{ connection, number int64 }
 	kept := map[transaction]bool{}
@@ -148,6 +153,9 @@ func (t *tenant) creations(entries []entry) map[string]int {
 			continue
 		}
 		what := t.general(e.What)
+		for _, dropped := range dropsRole.FindAllStringSubmatch(what, -1) {
+			made[gone+t.general(e.Path)+": CREATE "+dropped[1]]++
+		}
 		if table := insertInto.FindStringSubmatch(what); table != nil && !createsAgain.MatchString(what) {
 			made["rows of "+t.general(e.Path)+" "+table[1]] += rows(e.Tag)
 		} else if e.Verb == "CREATE" && !createsAgain.MatchString(what) {
@@ -170,9 +178,17 @@ func rows(tag string) int {
 func madeTwice(made map[string]int, references []map[string]int) []string {
 	var list []string
 	for what, n := range made {
-		most := 0
+		most, forOneUse := 0, false
 		for _, reference := range references {
 			most = max(most, reference[what])
+			forOneUse = forOneUse || reference[gone+what] > 0
+		}
+		if forOneUse {
+			// What a crash left goes, and another is made.
+			n -= made[gone+what]
+		}
+		if strings.HasPrefix(what, gone) {
+			continue
 		}
 		// What no undisturbed run makes at all is a matter of the end state.
 		if n > max(most, 1) {
