@@ -15,7 +15,7 @@
 #include "reconcilers/objects/child.h"
 #include "reconcilers/registry/registry.h"
 
-enum { LAST_HOUR_MS = 5000, SECONDS_BYTES = 32 };
+enum { LIMIT_WAIT_MS_MIN = 5000, HOUR_MS = 3600 * 1000, SECONDS_BYTES = 32 };
 #define BRIDGE "5 minutes"
 
 static struct metric metered = METRIC_COUNTER("tenantry_compute_seconds_total",
@@ -37,8 +37,10 @@ struct entry {
     struct span now;    /* growing */
     struct span sent;   /* until_us 0: none */
     int64_t written;    /* copies that the registry knows of; -1 = not known */
+    bool heard;         /* what follows is from behind the last write */
     bool spent;
-    int64_t left; /* whole hours until the limit, as last heard */
+    int64_t left_copy_ms; /* until the limit */
+    int64_t left_at_ms;   /* monotonic: when that was so */
 };
 
 struct meter {
@@ -70,7 +72,7 @@ static struct entry *entry_of(struct meter *meter, const char *tenant)
     if (!entry) {
         entry = xcalloc(1, sizeof(*entry));
         entry->written = -1;
-        entry->left = INT64_MAX;
+        entry->left_copy_ms = INT64_MAX;
         entry->counted_ms = clock_monotonic_ms();
         begin_span(entry);
         (void)map_put(&meter->entries, str_from(tenant), entry);
@@ -166,20 +168,26 @@ void meter_set_spent(struct meter *meter, const char *tenant, bool spent)
     pthread_mutex_unlock(&meter->lock);
 }
 
-/* ---- writing down ---- */
+/* ---- what there is to do ---- */
 
 struct due {
     const char *tenant;
     char tenant_id[UUID_TEXT_BYTES];
-    struct span span;
+    struct span span; /* until_us 0: nothing to write */
 };
 
-/* Whether there is something to write, or something to hear: of a tenant whose hours are spent,
- * whether they are there again. */
-static bool is_due(const struct entry *entry)
+/* What the registry has not been asked yet is not written either: a start with everything in place
+ * finds there what it sees. */
+static bool is_to_write(const struct entry *entry)
 {
-    return entry->sent.until_us || entry->now.copy_ms > 0 || entry->spent ||
-           (entry->written < 0 ? entry->running > 0 : entry->written != entry->running);
+    return entry->sent.until_us ||
+           (entry->written >= 0 && (entry->now.copy_ms > 0 || entry->written != entry->running));
+}
+
+/* Of a tenant whose hours are spent, whether they are there again. */
+static bool is_to_hear(const struct entry *entry)
+{
+    return entry->spent || (!entry->heard && (entry->written >= 0 || entry->running > 0));
 }
 
 static bool learn_id(struct meter *meter, struct arena *arena, const char *tenant,
@@ -201,7 +209,6 @@ static bool learn_id(struct meter *meter, struct arena *arena, const char *tenan
 /* A span that was sent goes first, exactly as it was, until it is known what became of it. */
 static void take_span(struct entry *entry)
 {
-    count_up(entry);
     if (entry->sent.until_us) {
         return;
     }
@@ -223,17 +230,24 @@ static size_t collect(struct meter *meter, struct arena *arena, struct due **ret
     *ret = ARENA_ARRAY(arena, struct due, meter->entries.count);
     while (map_next(&meter->entries, &cursor, &key, &value)) {
         struct entry *entry = value;
-        const char *tenant = arena_strndup(arena, key.ptr, key.len);
+        struct due due = {.tenant = arena_strndup(arena, key.ptr, key.len)};
         count_up(entry);
-        if (is_due(entry) && learn_id(meter, arena, tenant, entry)) {
-            take_span(entry);
-            (*ret)[count] = (struct due){.tenant = tenant, .span = entry->sent};
-            memcpy((*ret)[count++].tenant_id, entry->tenant_id, sizeof(entry->tenant_id));
+        if ((!is_to_write(entry) && !is_to_hear(entry)) ||
+            !learn_id(meter, arena, due.tenant, entry)) {
+            continue;
         }
+        if (is_to_write(entry)) {
+            take_span(entry);
+            due.span = entry->sent;
+        }
+        memcpy(due.tenant_id, entry->tenant_id, sizeof(due.tenant_id));
+        (*ret)[count++] = due;
     }
     pthread_mutex_unlock(&meter->lock);
     return count;
 }
+
+/* ---- writing down ---- */
 
 static void param_time(struct sql *query, char text[CLOCK_TEXT_BYTES], int64_t wall_us)
 {
@@ -243,19 +257,16 @@ static void param_time(struct sql *query, char text[CLOCK_TEXT_BYTES], int64_t w
 }
 
 static int write_down(struct reconcile *rc, struct sql_conn *conn, const struct due *due,
-                      int64_t *ret_used, int64_t *ret_limit, struct err *err)
+                      struct err *err)
 {
     AUTO(sql) struct sql query = {0};
-    AUTO(sql_rows) struct sql_rows *rows = NULL;
     char times[3][CLOCK_TEXT_BYTES];
     char seconds[SECONDS_BYTES];
 
     (void)snprintf(seconds, sizeof(seconds), "%" PRId64 ".%03d", due->span.copy_ms / 1000,
                    (int)(due->span.copy_ms % 1000));
     sql_init(&query);
-    SQL(&query, "SELECT used, allowed FROM public.compute_meter(");
-    sql_param(&query, due->tenant_id);
-    SQL(&query, "::uuid, ");
+    SQL(&query, "SELECT FROM public.tenants t, public.compute_meter(t.id, ");
     param_time(&query, times[0], due->span.since_us);
     SQL(&query, ", ");
     param_time(&query, times[1], due->span.until_us);
@@ -267,35 +278,96 @@ static int write_down(struct reconcile *rc, struct sql_conn *conn, const struct 
     sql_param_int(&query, due->span.after);
     SQL(&query, "::int, interval '" BRIDGE "', ");
     param_time(&query, times[2], clock_wall_us());
-    SQL(&query, ")");
-    if (sql_exec(conn, &rc->call, &query, &rows, err)) {
-        return -1;
-    }
-    bool known = sql_row_count(rows) > 0 && !sql_is_null(rows, 0, 1);
-    *ret_used = known ? sql_int(rows, 0, 0) : 0;
-    *ret_limit = known ? sql_int(rows, 0, 1) : INT64_MAX;
-    return 0;
+    SQL(&query, ") WHERE t.id = "); /* no row: it was deleted meanwhile, and nobody pays */
+    sql_param(&query, due->tenant_id);
+    SQL(&query, "::uuid");
+    return sql_exec(conn, &rc->call, &query, NULL, err);
 }
 
-static void hear(struct meter *meter, const struct due *due, int64_t used, int64_t limit)
+static void settle_span(struct meter *meter, const struct due *due)
 {
-    bool spent = used >= limit;
+    pthread_mutex_lock(&meter->lock);
+    struct entry *entry = entry_of(meter, due->tenant);
+    entry->sent = (struct span){0};
+    entry->written = due->span.after;
+    entry->heard = false;
+    pthread_mutex_unlock(&meter->lock);
+    metric_add(&metered, (double)due->span.copy_ms / 1000.0);
+}
+
+/* ---- hearing ---- */
+
+static int ask(struct reconcile *rc, struct sql_conn *conn, const struct due *due, size_t count,
+               struct sql_rows **ret, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(buf) struct buf ids = BUF(count * UUID_TEXT_BYTES + 3);
+    char now[CLOCK_TEXT_BYTES];
+
+    for (size_t i = 0; i < count; i++) {
+        (void)buf_printf(&ids, "%c%s", i == 0 ? '{' : ',', due[i].tenant_id);
+    }
+    (void)buf_append_char(&ids, '}');
+    sql_init(&query);
+    SQL(&query, "SELECT tenant, running, used, allowed, "
+                "floor((allowed::numeric - used - begun) * 3600000) FROM public.compute_state(");
+    sql_param(&query, buf_text(&ids));
+    SQL(&query, "::uuid[], ");
+    param_time(&query, now, clock_wall_us());
+    SQL(&query, ")");
+    return sql_query(conn, &rc->call, &query, ret, err);
+}
+
+/* More than 2^53 ms is no limit that anybody lives to see. */
+static int64_t left_of(const struct sql_rows *rows, int row)
+{
+    const char *text = sql_text(rows, row, 4);
+
+    return sql_is_null(rows, row, 4) || strlen(text) > 15 ? INT64_MAX : sql_int(rows, row, 4);
+}
+
+static void hear(struct meter *meter, const struct due *due, const struct sql_rows *rows, int row)
+{
+    bool spent = !sql_is_null(rows, row, 3) && sql_int(rows, row, 2) >= sql_int(rows, row, 3);
+
     pthread_mutex_lock(&meter->lock);
     struct entry *entry = entry_of(meter, due->tenant);
     bool changed = entry->spent != spent;
-    entry->sent = (struct span){0};
-    entry->written = due->span.after;
+    if (entry->written < 0) {
+        entry->written = sql_int(rows, row, 1);
+    }
+    entry->heard = true;
     entry->spent = spent;
-    entry->left = limit - used;
+    entry->left_copy_ms = left_of(rows, row);
+    entry->left_at_ms = entry->counted_ms;
     pthread_mutex_unlock(&meter->lock);
-    metric_add(&metered, (double)due->span.copy_ms / 1000.0);
     if (changed && meter->queue) {
         queue_add(meter->queue, due->tenant, QUEUE_NORMAL);
     }
 }
 
-static int write_all(struct reconcile *rc, struct meter *meter, const struct due *due, size_t count,
-                     struct err *err)
+static int hear_all(struct reconcile *rc, struct meter *meter, struct sql_conn *conn,
+                    const struct due *due, size_t count, struct err *err)
+{
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    if (ask(rc, conn, due, count, &rows, err)) {
+        return -1;
+    }
+    for (int row = 0; row < sql_row_count(rows); row++) {
+        for (size_t i = 0; i < count; i++) { /* in the order asked for, as a rule */
+            const struct due *one = &due[((size_t)row + i) % count];
+            if (text_equal(one->tenant_id, sql_text(rows, row, 0))) {
+                hear(meter, one, rows, row);
+                break;
+            }
+        }
+    }
+    return 0;
+}
+
+static int settle_all(struct reconcile *rc, struct meter *meter, const struct due *due,
+                      size_t count, struct err *err)
 {
     AUTO(registry_loan) struct registry_loan loan = {0};
     if (count == 0) {
@@ -305,15 +377,17 @@ static int write_all(struct reconcile *rc, struct meter *meter, const struct due
         return -1;
     }
     for (size_t i = 0; i < count; i++) {
-        int64_t used = 0;
-        int64_t limit = 0;
-        if (write_down(rc, loan.conn, &due[i], &used, &limit, err)) {
-            return registry_loan_report(&loan, err);
+        if (due[i].span.until_us) {
+            if (write_down(rc, loan.conn, &due[i], err)) {
+                return registry_loan_report(&loan, err);
+            }
+            settle_span(meter, &due[i]);
         }
-        hear(meter, &due[i], used, limit);
     }
-    return 0;
+    return hear_all(rc, meter, loan.conn, due, count, err) ? registry_loan_report(&loan, err) : 0;
 }
+
+/* ---- when again ---- */
 
 /* The first second of the next month, UTC. */
 static int64_t month_end_us(int64_t now_s)
@@ -329,25 +403,58 @@ static int64_t month_end_us(int64_t now_s)
     return clock_parse(str_from(text), &end_us) ? end_us : INT64_MAX;
 }
 
-/* Sooner while somebody runs in the last hour that is left; and at the end of the month, so that no
- * span lies in two. */
+/* When its hours are spent at the pace of now. */
+static int64_t limit_in_ms(const struct entry *entry, int64_t now_ms)
+{
+    if (entry->running == 0 || entry->spent || entry->left_copy_ms == INT64_MAX) {
+        return INT64_MAX;
+    }
+    int64_t in_ms = entry->left_copy_ms / entry->running - (now_ms - entry->left_at_ms) + 1;
+    return in_ms > LIMIT_WAIT_MS_MIN ? in_ms : LIMIT_WAIT_MS_MIN;
+}
+
+/* Sooner where somebody's limit is reached sooner; and at the end of the month, so that no span
+ * lies in two. */
 static int64_t next_ms(struct meter *meter)
 {
     int64_t next = meter->period_ms;
+    int64_t now_ms = clock_monotonic_ms();
     size_t cursor = 0;
     struct str key;
     void *value;
 
     pthread_mutex_lock(&meter->lock);
     while (map_next(&meter->entries, &cursor, &key, &value)) {
-        const struct entry *entry = value;
-        if (entry->running > 0 && entry->left <= 1 && next > LAST_HOUR_MS) {
-            next = LAST_HOUR_MS;
-        }
+        int64_t in_ms = limit_in_ms(value, now_ms);
+        next = in_ms < next ? in_ms : next;
     }
     pthread_mutex_unlock(&meter->lock);
     int64_t end_ms = (month_end_us(clock_wall_s()) - clock_wall_us()) / 1000 + 1;
     return end_ms > 0 && end_ms < next ? end_ms : next;
+}
+
+/* Let go of tenants that are gone. */
+static void forget_gone(struct meter *meter, struct arena *arena)
+{
+    size_t cursor = 0;
+    size_t count = 0;
+    struct str key;
+    void *value;
+
+    pthread_mutex_lock(&meter->lock);
+    const char **gone = ARENA_ARRAY(arena, const char *, meter->entries.count);
+    while (map_next(&meter->entries, &cursor, &key, &value)) {
+        const struct entry *entry = value;
+        const char *tenant = arena_strndup(arena, key.ptr, key.len);
+        AUTO(record) const struct record *record = cache_get(meter->tenants, tenant);
+        if (!record && entry->running == 0 && !is_to_write(entry)) {
+            gone[count++] = tenant;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        free(map_remove(&meter->entries, str_from(gone[i])));
+    }
+    pthread_mutex_unlock(&meter->lock);
 }
 
 struct outcome meter_reconcile(struct reconcile *rc)
@@ -357,6 +464,9 @@ struct outcome meter_reconcile(struct reconcile *rc)
     struct err err = {0};
     size_t count = collect(meter, rc->arena, &due);
 
-    return write_all(rc, meter, due, count, &err) ? outcome_from_err(&err, meter->period_ms)
-                                                  : outcome_done(next_ms(meter));
+    if (settle_all(rc, meter, due, count, &err)) {
+        return outcome_from_err(&err, meter->period_ms);
+    }
+    forget_gone(meter, rc->arena);
+    return outcome_done(next_ms(meter));
 }

@@ -72,5 +72,5 @@ kill -TERM "$pid"
 within 20 "SIGTERM ends it" process_gone "$RUN" controller
 matches "in good order" 'stopp|ended|bye' "$(tail -n 3 -- "$RUN/controller.log")"
 start_controller
-server 'ALTER SYSTEM RESET autovacuum' && server "ALTER SYSTEM SET log_statement = 'all'" && server 'SELECT pg_reload_conf()' >/dev/null
+server 'ALTER SYSTEM RESET autovacuum' && server 'ALTER SYSTEM RESET log_min_duration_statement' && server 'SELECT pg_reload_conf()' >/dev/null
 purge rs1 rs3 rs4 "${names[@]}"
