@@ -413,9 +413,28 @@ quiet_server()
 {
     server 'ALTER SYSTEM SET autovacuum = off'
     server 'ALTER SYSTEM SET log_min_duration_statement = 0'
+    server 'ALTER SYSTEM SET log_statement = none' # else a line with the statement would come before its id
     server 'SELECT pg_reload_conf()' >/dev/null
     wait_for 20 says 'off 0' server "SELECT current_setting('autovacuum') || ' ' || current_setting('log_min_duration_statement')"
     wait_for 60 says 0 server "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+}
+
+# settled: all that is told a while after a Tenant is Ready has been told: what its database takes is measured at the first drift check,
+# and stands in the tenant's ConfigMap and in its bill.
+settled()
+{
+    local before count
+    count=$(kubectl get tenants -o name | wc -l)
+    need becomes 120 "what they store is measured" 0 registry "SELECT count(*) FROM tenant_quotas WHERE resource_type = 'storage_mb' AND current_usage = 0"
+    before=$(tenant_runs)
+    need within 300 "all are gone over twice more" eval "[ \$((\$(tenant_runs) - $before)) -ge $((count * 2)) ]"
+    need becomes 60 "what they use is metered" '' registry "SELECT billing_work(now(), true)"
+}
+
+# tenant_runs: how many times the controller has gone over a tenant since it started.
+tenant_runs()
+{
+    metric controller_runtime_reconcile_total 'controller="tenant"'
 }
 
 sql_mark()
