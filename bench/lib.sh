@@ -55,6 +55,7 @@ bench_world()
     }
     kubectl wait --for=condition=Established --timeout=60s crd greetings.example.tenantry.dev tenants.tenantry.dev >/dev/null
     ADDRESS=127.0.0.1:$(free_port)
+    # shellcheck disable=SC2034 # for who sources this
     API=$(kubectl config view --minify --output 'jsonpath={.clusters[0].cluster.server}')
 }
 

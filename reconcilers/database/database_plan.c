@@ -251,7 +251,7 @@ static void want_membership(const struct scope *scope, const struct seen *seen,
     const char *role = scope->roles[edge->role];
     const char *member = scope->roles[edge->member];
 
-    if (is_login(edge->member) && !seen->roles[edge->member].exists) {
+    if (is_login((int)edge->member) && !seen->roles[edge->member].exists) {
         return;
     }
     for (size_t i = 0; i < seen->membership_count; i++) {

@@ -184,13 +184,13 @@ static int pack(struct str json, struct arena *scratch, struct buf *payload,
 }
 
 const struct codec child_codecs[CHILD_KIND_COUNT] = {
-    [CHILD_DEPLOYMENT] = {&deployments, pack},
-    [CHILD_SERVICE] = {&services, pack},
-    [CHILD_SERVICE_ACCOUNT] = {&accounts, pack},
-    [CHILD_RESOURCE_QUOTA] = {&quotas, pack},
-    [CHILD_LIMIT_RANGE] = {&limits, pack},
-    [CHILD_NETWORK_POLICY] = {&policies, pack},
-    [CHILD_ROLE_BINDING] = {&KUBE_ROLE_BINDINGS, pack},
+    [CHILD_DEPLOYMENT] = {.resource = &deployments, .pack = pack},
+    [CHILD_SERVICE] = {.resource = &services, .pack = pack},
+    [CHILD_SERVICE_ACCOUNT] = {.resource = &accounts, .pack = pack},
+    [CHILD_RESOURCE_QUOTA] = {.resource = &quotas, .pack = pack},
+    [CHILD_LIMIT_RANGE] = {.resource = &limits, .pack = pack},
+    [CHILD_NETWORK_POLICY] = {.resource = &policies, .pack = pack},
+    [CHILD_ROLE_BINDING] = {.resource = &KUBE_ROLE_BINDINGS, .pack = pack},
 };
 
 void child_unpack(const struct record *record, struct arena *arena, struct child *ret)

@@ -91,7 +91,7 @@ static void a_tiers_requests_a_second_are_kept(void **state)
     double lasted_s = (double)(clock_monotonic_ms() - rated.from_ms) / 1000;
     print_message("    %ld admitted and %ld refused in %.2f s at %d a second\n",
                   (long)rated.admitted, (long)rated.refused, lasted_s, PER_SECOND);
-    CHECK((double)rated.admitted <= PER_SECOND * lasted_s + 1);
+    CHECK((double)rated.admitted <= (double)PER_SECOND * lasted_s + 1);
     CHECK(rated.admitted >= 2); /* it comes again */
     CHECK(rated.refused > 0);
     until_ms = clock_monotonic_ms() + PATIENCE_MS;

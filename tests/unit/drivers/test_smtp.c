@@ -29,8 +29,9 @@ static void relay_start(struct relay *relay, const char *mode, bool login)
     char *key =
         pki_write(relay->folder, "key.pem",
                   (struct str){secret_bytes(pki_key(server)), secret_length(pki_key(server))});
-    child_start(&relay->server, (const char *[]){"/usr/bin/python3", TEST_SMTP_SERVER, mode, certificate,
-                                                 key, login ? "mailer" : NULL, PASSWORD, NULL});
+    child_start(&relay->server,
+                (const char *[]){"/usr/bin/python3", TEST_SMTP_SERVER, mode, certificate, key,
+                                 login ? "mailer" : NULL, PASSWORD, NULL});
     char *port = child_line(&relay->server);
     relay->url = xasprintf("%s://localhost:%s", text_equal(mode, "tls") ? "smtps" : "smtp", port);
     secret_set(&relay->password, STR(PASSWORD));
