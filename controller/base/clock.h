@@ -14,6 +14,7 @@
 #include "controller/base/err.h"
 #include "controller/base/str.h"
 
+/* Since some moment before the process began; never back. */
 int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
 /* The same, with the time that the machine was suspended for (CLOCK_BOOTTIME). */
@@ -23,6 +24,7 @@ void clock_suspend_ms(int64_t duration_ms);
 /* Microseconds and seconds since 1970-01-01 UTC. */
 int64_t clock_wall_us(void);
 int64_t clock_wall_s(void);
+/* For tests: what the wall clock says from now on is so much later; negative: earlier. */
 void clock_set_wall_offset_ms(int64_t offset_ms);
 /* How far the wall clock is shifted now, 0 outside of tests. Whoever lets a database say what time
  * it is adds this. */

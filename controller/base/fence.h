@@ -17,9 +17,12 @@ struct fence {
     _Atomic int64_t open_until_ms; /* clock_boot_ms; INT64_MAX: always open; 0: closed */
 };
 
+/* Open until that time of clock_boot_ms, also after it was closed. INT64_MAX: for good. */
 void fence_open_until(struct fence *fence, int64_t boot_ms);
+/* Closed when it returns: whoever checks from then on is refused. */
 void fence_close(struct fence *fence);
-bool fence_is_open(const struct fence *fence); /* NULL: open (programs without leader election) */
+/* NULL is open: a program without leader election. */
+bool fence_is_open(const struct fence *fence);
 
 /* CANCELED/LeadershipLost when closed, else 0. */
 MUST_CHECK int fence_check(const struct fence *fence, struct err *err);

@@ -19,6 +19,7 @@ uint64_t hash_table64(struct str bytes);
 
 /* XXH3-128, the same in every process and release: may be stored. */
 struct hash128 hash_128(struct str bytes);
+/* Not in constant time: for changes, not for secrets. */
 bool hash128_equal(struct hash128 a, struct hash128 b);
 
 enum { HASH128_TEXT_BYTES = 33 };
@@ -26,10 +27,12 @@ enum { HASH128_TEXT_BYTES = 33 };
 void hash128_text(struct hash128 hash, char ret_text[HASH128_TEXT_BYTES]);
 
 enum { SHA256_BYTES = 32, SHA256_TEXT_BYTES = 65 };
+/* SHA-256 (FIPS 180-4), and as 64 lower-case hex digits with a NUL. */
 void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES]);
 void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES]);
 
-/* SHA-256 of what comes in pieces. hash_stream_end frees it. */
+/* SHA-256 of what comes in pieces: of all that was added since hash_stream_new. hash_stream_end
+ * frees it. Not thread-safe. */
 struct hash_stream;
 struct hash_stream *hash_stream_new(void);
 void hash_stream_add(struct hash_stream *stream, struct str bytes);
