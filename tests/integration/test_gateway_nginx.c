@@ -33,6 +33,7 @@ static int free_port(void)
     socklen_t length = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+    CHECK(fd >= 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     CHECK_INT(getsockname(fd, (struct sockaddr *)&address, &length), 0);
