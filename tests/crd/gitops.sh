@@ -59,6 +59,8 @@ health "a DatabaseServer in reach" server Healthy "Connected" "$(object '{}' '{}
 health "a DatabaseServer out of reach" server Degraded "Refused" "$(object '{}' '{}' 2 "$(condition Reachable False Refused)")"
 health "a DatabaseServer not yet tried" server Progressing "try the connection" "$(object '{}' '{}' 2 "$(condition Hardened False Open)")"
 health "a DatabaseServer with open doors" server Healthy "Open" "$(object '{}' '{}' 2 "$(condition Reachable True)" "$(condition Hardened False Open)")"
+health "an ObjectStore in reach" server Healthy "takes the controller's key" "$(object '{}' '{}' 2 "$(condition Reachable True AsSpecified "The store takes the controller's key.")")"
+health "an ObjectStore out of reach" server Degraded "StorageUnreachable" "$(object '{}' '{}' 2 "$(condition Reachable False StorageUnreachable)")"
 
 # Actions: which are offered, what they change, and that they change nothing else.
 ACTIVE='{"metadata":{"name":"acme"},"spec":{"state":"Active","tier":"free"}}'
@@ -94,6 +96,7 @@ for namespace in '' 'namespace: argocd'; do
     check "the component extends argocd-cm (${namespace:-no namespace})" 'ConfigMap/argocd-cm
 resource.customizations.actions.tenantry.dev_Tenant
 resource.customizations.health.tenantry.dev_DatabaseServer
+resource.customizations.health.tenantry.dev_ObjectStore
 resource.customizations.health.tenantry.dev_Tenant
 resource.customizations.health.tenantry.dev_TenantTier
 url' "$(kubectl create --dry-run=client -o json -f "$TMP/built.yaml" | jq -r '"\(.kind)/\(.metadata.name)", (.data | keys[])')"

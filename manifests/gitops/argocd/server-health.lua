@@ -1,4 +1,4 @@
--- The health of a DatabaseServer: whether it can be reached. What is open on it is said, and does not make it unhealthy.
+-- The health of a DatabaseServer or an ObjectStore: whether it can be reached. What is open on it is said, and does not make it unhealthy.
 local status = obj.status or {}
 if status.observedGeneration ~= obj.metadata.generation then
   return { status = "Progressing", message = "waiting for the controller to see the change" }
