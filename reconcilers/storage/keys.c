@@ -69,7 +69,7 @@ static int take_static_key(struct keys_run *run, struct err *err)
 static int ensure_key(struct keys_run *run, struct err *err)
 {
     if (!run->loan->iam) {
-        return take_static_key(run, err);
+        return take_static_key(run, err) || bucket_fence_ensure(run, err) ? -1 : 0;
     }
     return keys_user_ensure(run, err) || keys_user_rotate(run, err) ? -1 : 0;
 }

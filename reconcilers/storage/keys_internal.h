@@ -35,6 +35,16 @@ MUST_CHECK int keys_secret_read(struct keys_run *run, struct err *err);
 /* Write it if it does not say what it is to say. */
 MUST_CHECK int keys_secret_ensure(struct keys_run *run, struct err *err);
 
+/* ---- buckets, where the key is not ours (bucket_fence.c) ---- */
+
+/* Buckets but the one for backups refuse objects while nothing is left of storage_mb, as far as the
+ * store has policies; a policy that the platform set stays. */
+MUST_CHECK int bucket_fence_ensure(const struct keys_run *run, struct err *err);
+/* The policy of a bucket as it is to be, in the arena: NULL when it may stay, "" when there is to
+ * be none. existing: "" = none. Pure. Errors: TERMINAL/InvalidJSON. */
+MUST_CHECK int bucket_fence_plan(struct arena *arena, const char *existing, const char *bucket,
+                                 bool spent, const char **ret, struct err *err);
+
 /* ---- the user (keys_user.c) ---- */
 
 /* The user is there, ours, and may do what the tenant may. */

@@ -18,15 +18,15 @@ tenant chg1 '.spec.tier = "chg"'
 tenant chg2 '.spec.tier = "chg" | .spec.quotas = {users: 40}'
 need within 60 "a tenant on a tier of the platform's own" ready chg1
 need within 60 "another on it, with an override" ready chg2
-check "its limits" 'api_requests=0/500 compute_hours=0/3 sandboxes=0/2 storage_mb=0/50 users=0/40' "$(quotas chg2)"
+becomes 30 "its limits" 'api_requests=0/500 compute_hours=0/3 sandboxes=0/2 storage_mb=8/50 users=0/40' quotas chg2
 check "its limit of connections" 7 "$(limits_of_role chg1)"
 check "its statement timeout, as a default" 20s "$(as_tenant chg1 'SHOW statement_timeout')"
 
 # The tier.
 registry "UPDATE tenant_quotas SET current_usage = 5 WHERE resource_type = 'api_requests' AND tenant_id IN ('$(tenant_id chg1)', '$(tenant_id chg2)')"
 own_tier '.spec.quotas = {sandboxes: 3, storage_mb: 50, users: 6, api_requests: 600, gpu_hours: 9} | .spec.price.monthly = "12.50" | .spec.database.connectionLimit = 8'
-becomes 30 "an edit of the tier reaches its tenants; use is kept" 'api_requests=5/600 gpu_hours=0/9 sandboxes=0/3 storage_mb=0/50 users=0/6' quotas chg1
-becomes 30 "every one of them; an override stays" 'api_requests=5/600 gpu_hours=0/9 sandboxes=0/3 storage_mb=0/50 users=0/40' quotas chg2
+becomes 30 "an edit of the tier reaches its tenants; use is kept" 'api_requests=5/600 gpu_hours=0/9 sandboxes=0/3 storage_mb=8/50 users=0/6' quotas chg1
+becomes 30 "every one of them; an override stays" 'api_requests=5/600 gpu_hours=0/9 sandboxes=0/3 storage_mb=8/50 users=0/40' quotas chg2
 becomes 30 "the record follows" '3|50|6|12.50' registry "SELECT max_sandboxes, max_storage_mb, max_users, mrr FROM tenants WHERE subdomain = 'chg1'"
 becomes 30 "the limit of connections follows" 8 limits_of_role chg1
 becomes 30 "status follows" 600 of chg1 '.status.quotas[] | select(.resource == "api_requests") | .limit'
@@ -35,21 +35,21 @@ within 30 "they are Ready" ready chg1
 # The tenant's own tier.
 edit chg1 '{"spec": {"tier": "enterprise"}}'
 need within 30 "another tier" ready chg1
-check "its limits hold; use is kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/20 storage_mb=0/10000 users=0/50' "$(quotas chg1)"
+becomes 30 "its limits hold; use is kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/20 storage_mb=8/10000 users=0/50' quotas chg1
 check "the record" 'enterprise|enterprise|499.00|20' "$(registry "SELECT tier, billing_plan, mrr, max_sandboxes FROM tenants WHERE subdomain = 'chg1'")"
 check "the limit of connections" 100 "$(limits_of_role chg1)"
 
 # Overrides.
 edit chg1 '{"spec": {"quotas": {"sandboxes": -1, "storage_mb": 5}}}'
 need within 30 "an override" ready chg1
-check "it holds" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/9223372036854775807 storage_mb=0/5 users=0/50' "$(quotas chg1)"
+becomes 30 "it holds" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/9223372036854775807 storage_mb=8/5 users=0/50' quotas chg1
 within 30 "use over a limit is said: an empty database takes more than that" is chg1 QuotaExceeded True
 matches "what, and how much" 'storage_mb.*[0-9].*5' "$(message chg1 QuotaExceeded)"
 holds "mere use leaves Ready alone" ready chg1
 edit chg1 '{"spec": {"quotas": null}}'
 need within 30 "the override is taken back" ready chg1
 becomes 30 "then it is not exceeded any more" '' condition chg1 QuotaExceeded
-check "use was kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/20 storage_mb=0/10000 users=0/50' "$(quotas chg1)"
+becomes 30 "use was kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/20 storage_mb=8/10000 users=0/50' quotas chg1
 
 # What the tenant is called.
 edit chg1 '{"spec": {"displayName": "Changed & Sons", "settings": {"theme": "light", "lang": "de"}, "billing": {"cycle": "annual"}}}'

@@ -314,11 +314,17 @@ tenant_id()
     of "$1" .status.tenantID
 }
 
-# quotas NAME: "resource=used/limit" of the registry, sorted, on one line; what storage_mb measures is not told.
+# quotas NAME: "resource=used/limit" of the registry, sorted, on one line. An empty database has 8 MB, once it was measured.
 quotas()
 {
-    registry "SELECT string_agg(format('%s=%s/%s', resource_type, CASE resource_type WHEN 'storage_mb' THEN 0 ELSE current_usage END, quota_limit), ' ' ORDER BY resource_type COLLATE \"C\")
+    registry "SELECT string_agg(format('%s=%s/%s', resource_type, current_usage, quota_limit), ' ' ORDER BY resource_type COLLATE \"C\")
         FROM tenant_quotas JOIN tenants ON tenants.id = tenant_id WHERE subdomain = '$1' AND deleted_at IS NULL"
+}
+
+# measured NAME: what it has was looked at, which nothing is written for any more as long as it stays so.
+measured()
+{
+    [[ $(quotas "$1") != *storage_mb=0/* ]]
 }
 
 # login_works NAME: with what the Secret says.

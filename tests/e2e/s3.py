@@ -3,6 +3,7 @@
 
 Prints what a check wants to see on one line; a refusal prints its code and fails.
 """
+import json
 import os
 import sys
 
@@ -86,6 +87,17 @@ def leak_key(user):
 
 def users(prefix):
     return " ".join(sorted(u["UserName"] for u in client("iam").list_users()["Users"] if u["UserName"].startswith(prefix)))
+
+
+def make_user(user, *names):
+    """A user with a key of its own, as a platform makes one that keeps its accounts itself. Prints the key."""
+    iam = client("iam")
+    iam.create_user(UserName=user)
+    arns = [f"arn:aws:s3:::{name}{suffix}" for name in names for suffix in ("", "/*")]
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": arns}]}
+    iam.put_user_policy(UserName=user, PolicyName="own", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    return f"{key['AccessKeyId']} {key['SecretAccessKey']}"
 
 
 def main():

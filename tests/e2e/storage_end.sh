@@ -51,6 +51,27 @@ check "Delete leaves no bucket, with versions, markers and uploads" '' "$(root b
 check "nor a user" '' "$(root users tenant-store1)"
 check "nor a row" 0 "$(registry "SELECT count(*) FROM tenant_buckets WHERE tenant_id = '$id'")"
 
+# Accounts that the platform makes itself: the limit holds there by the buckets' policies.
+kubectl patch objectstore default --type merge --patch '{"spec": {"accounts": {"driver": "Static", "endpoint": null}}}' >/dev/null
+tenant store5 '.spec.quotas = {storage_mb: 12}'
+need within 60 "without the key it waits" is store5 StorageReady False StorageCredentialsMissing
+read -r id secret <<<"$(root make_user static5 store5-uploads store5-assets)"
+kubectl create secret generic store5-storage-static --namespace tenantry-system \
+    --from-literal="AWS_ACCESS_KEY_ID=$id" --from-literal="AWS_SECRET_ACCESS_KEY=$secret" >/dev/null
+need within 60 "with it, it is Ready" ready store5
+one=$(key store5)
+check "the tenant has that key" "$id" "$(cut -d ' ' -f 2 <<<"$one")"
+check "6 MB fit in before anybody measured" put "$(with "$one" put store5-uploads big 6291456)"
+within 30 "then nothing can be written with a key of the platform's either" refuses AccessDenied with "$one" put store5-assets more 5
+check "reading goes on" 6291456 "$(with "$one" get store5-uploads big)"
+check "and so does deleting" deleted "$(with "$one" delete store5-uploads big)"
+within 30 "which lifts it" says put with "$one" put store5-assets more 5
+within 30 "and leaves no policy" refuses NoSuchBucketPolicy root policy store5-uploads
+purge store5
+kubectl delete secret store5-storage-static --namespace tenantry-system >/dev/null
+kubectl patch objectstore default --type merge --patch "{\"spec\": {\"accounts\": {\"driver\": \"AwsIam\", \"endpoint\": \"$IAM_ENDPOINT\"}}}" >/dev/null
+within 60 "the store makes accounts again" kubectl wait --for=condition=Reachable --timeout=1s objectstore/default
+
 # A store that is away holds up nothing else.
 "$ROOT/hack/s3/stop" "$RUN" >/dev/null 2>&1
 tenant store4

@@ -16,6 +16,7 @@ picture()
 tenant susp '.spec.tier = "premium"'
 need within 60 "a tenant is Ready" ready susp
 as_tenant susp "INSERT INTO applications (user_id, name) SELECT id, 'shop' FROM users; CREATE TABLE app.notes AS SELECT 1 AS id, 'hello' AS text"
+need within 30 "its storage was measured" measured susp
 before=$(picture)
 url=$(uri susp)
 session_open tenant "$url" e2e-suspended 'BEGIN; SELECT * FROM users;'

@@ -157,6 +157,9 @@ func courses() []*course {
 			{"rotation " + mode, rotate, isRotated, false},
 		}, 1})
 	}
+	// Mode Row has least of its own.
+	row := list[len(list)-1]
+	row.stages, row.rest = nil, append(row.stages, row.rest...)
 	return append(list,
 		// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
 		&course{"Grace", []*stage{
@@ -164,12 +167,13 @@ func courses() []*course {
 			{"suspension", apply(with(specAtFirst, "Delete", `"state":"Suspended"`)), isReady, true},
 			{"resumption", apply(with(specAtFirst, "Delete", `"state":"Active","deletionGraceDays":7`)), isReady, false},
 			{"deletion Grace", remove, isGone, true},
+		}, []*stage{
 			{"adoption", adopt(with(specAtFirst, "Delete", `"deletionGraceDays":7`)), isReady, false},
 			{"deletion again", remove, isGone, true},
 			{"purge", letTimePass, isPurged, true},
-		}, nil, 1},
+		}, 1},
 		// What the shared parts do: the store is tried out anew when its object changes.
-		&course{"Store", []*stage{{"store", changeStore, isTried, true}}, nil, 1},
+		&course{"Store", nil, []*stage{{"store", changeStore, isTried, true}}, 0},
 		&course{"Retain", nil, []*stage{
 			{"provision", apply(fmt.Sprintf(specAtFirst, "Retain")), isReady, false},
 			{"deletion Retain", remove, isGone, true},
