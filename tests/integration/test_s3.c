@@ -1,5 +1,6 @@
 /* The S3 client against a real server. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "controller/base/clock.h"
 #include "reconcilers/drivers/aws.h"
@@ -14,7 +15,8 @@ struct fixture {
     char *bucket; /* this test's own, made */
 };
 
-static struct s3 *client(struct http_client *http, const char *endpoint, const char *secret_text)
+static struct s3 *client_of_style(struct http_client *http, const char *endpoint,
+                                  const char *secret_text, bool path_style)
 {
     AUTO(secret) struct secret secret = {0};
     struct s3 *s3 = NULL;
@@ -23,12 +25,17 @@ static struct s3 *client(struct http_client *http, const char *endpoint, const c
     const struct s3_config config = {
         .endpoint = endpoint ? endpoint : getenv("S3_ENDPOINT"),
         .region = getenv("S3_REGION"),
-        .path_style = true,
+        .path_style = path_style,
         .access_key = getenv("S3_ACCESS_KEY"),
         .secret_key = &secret,
     };
     CHECK_OK(s3_new(http, &config, &s3, &err), &err);
     return s3;
+}
+
+static struct s3 *client(struct http_client *http, const char *endpoint, const char *secret_text)
+{
+    return client_of_style(http, endpoint, secret_text, true);
 }
 
 static const struct s3_tag tag = {"tenantry.dev/tenant-uid", "uid-1"};
@@ -276,6 +283,39 @@ static void an_upload_that_is_given_up_leaves_nothing(void **state)
                 ERR_NOT_FOUND, "NotFound");
 }
 
+static int count(void *context, const struct s3_item *item, struct err *err)
+{
+    int *found = context;
+    (void)err;
+    *found += strcmp(item->key, "a b/c+d%e") == 0;
+    return 0;
+}
+
+/* http://bucket.localhost:PORT/key: another Host, and another path to sign. */
+static void finds_buckets_by_host_name(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *port = strrchr(getenv("S3_ENDPOINT"), ':') + 1;
+    AUTO(free) char *endpoint = xasprintf("http://localhost:%s", port);
+    AUTO(s3) struct s3 *s3 = client_of_style(fixture->http, endpoint, NULL, false);
+    AUTO(free) char *other = xasprintf("%s-by-host", fixture->bucket);
+    struct s3_object_info info;
+    bool created = false;
+    int found = 0;
+    struct err err;
+
+    CHECK_OK(s3_put(s3, &no_call, fixture->bucket, "a b/c+d%e", STR("hello"), &err), &err);
+    CHECK_OK(s3_head(fixture->s3, &no_call, fixture->bucket, "a b/c+d%e", &info, &err), &err);
+    CHECK(info.size_bytes == 5);
+    CHECK_OK(s3_list_objects(s3, &no_call, fixture->bucket, "a b/", count, &found, &err), &err);
+    CHECK(found == 1);
+    CHECK_OK(s3_bucket_create(s3, &no_call, other, &tag, 1, &created, &err), &err);
+    CHECK(created);
+    CHECK_OK(s3_bucket_head(fixture->s3, &no_call, other, &err), &err);
+    CHECK_OK(s3_bucket_delete(s3, &no_call, other, &err), &err);
+    CHECK_FAILS(s3_bucket_head(s3, &no_call, other, &err), &err, ERR_NOT_FOUND, "NotFound");
+}
+
 static void writes_nothing_behind_a_closed_fence(void **state)
 {
     struct fixture *fixture = *state;
@@ -304,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(streams_of_any_length, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_upload_that_is_given_up_leaves_nothing, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(finds_buckets_by_host_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writes_nothing_behind_a_closed_fence, set_up, tear_down),
     };
     http_global_init();
