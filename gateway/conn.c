@@ -15,10 +15,6 @@
 #include "gateway/api.h"
 
 enum {
-    HEAD_MS = 10 * 1000,
-    BODY_MS = 30 * 1000,
-    IDLE_MS = 75 * 1000,
-    WRITE_MS = 30 * 1000,
     LINGER_MS = 2 * 1000,
     KEEP_MIN_BYTES = 4096,
     OUT_MAX_BYTES = 64 << 20,
@@ -65,7 +61,7 @@ struct conn *conn_new(struct front_thread *thread, int fd, SSL *ssl)
     conn->fd = fd;
     conn->ssl = ssl;
     conn->handshaken = !ssl;
-    conn->deadline_ms = thread->now_ms + HEAD_MS;
+    conn->deadline_ms = thread->now_ms + thread->config->head_ms;
     buf_init(&conn->out, OUT_MAX_BYTES);
     link_first(conn);
     thread->conn_count++;
@@ -358,19 +354,21 @@ static bool linger(struct conn *conn)
 
 static void set_deadline(struct conn *conn)
 {
+    const struct front_config *config = conn->thread->config;
     int64_t now_ms = conn->thread->now_ms;
 
     if (conn->lingering || !conn->handshaken) {
         return;
     }
     if (conn->out.len > conn->out_sent) {
-        conn->deadline_ms = now_ms + WRITE_MS;
+        conn->deadline_ms = now_ms + config->write_ms;
     } else if (conn->in_length > 0) {
         /* Slow bytes do not move it on. */
         conn->partial_ms = conn->partial_ms ? conn->partial_ms : now_ms;
-        conn->deadline_ms = conn->partial_ms + (conn->body_waits ? BODY_MS : HEAD_MS);
+        conn->deadline_ms =
+            conn->partial_ms + (conn->body_waits ? config->body_ms : config->head_ms);
     } else {
-        conn->deadline_ms = now_ms + IDLE_MS;
+        conn->deadline_ms = now_ms + config->idle_ms;
     }
 }
 

@@ -408,7 +408,8 @@ static int make_thread(struct front *front, int index, struct err *err)
 
     front->threads[index] = thread;
     front->thread_count = index + 1;
-    *thread = (struct front_thread){.front = front, .gateway = front->gateway, .index = index};
+    *thread = (struct front_thread){
+        .front = front, .config = &front->config, .gateway = front->gateway, .index = index};
     thread->listen_fd = -1;
     thread->conns.next = thread->conns.prev = &thread->conns;
     pthread_mutex_init(&thread->lock, NULL);

@@ -25,6 +25,12 @@ struct front_config {
     int connections_max;
     const char *certificate_file; /* PEM; NULL: no TLS */
     const char *key_file;
+    /* How long a peer may take: a head or handshake; a request with its body; nothing of an answer;
+     * between requests. */
+    int64_t head_ms;
+    int64_t body_ms;
+    int64_t write_ms;
+    int64_t idle_ms;
     int64_t drain_ms; /* how long connections may go on after front_drain */
 };
 

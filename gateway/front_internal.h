@@ -81,6 +81,7 @@ struct conn {
 
 struct front_thread {
     struct front *front;
+    const struct front_config *config; /* the front's */
     struct gateway *gateway;
     struct auth_hasher *hasher;
     pthread_t thread;

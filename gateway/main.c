@@ -159,6 +159,10 @@ static int make_program(struct program *program, struct err *err)
         .connections_max = (int)options->connections,
         .certificate_file = options->certificate_file,
         .key_file = options->key_file,
+        .head_ms = options->head_timeout_ms,
+        .body_ms = options->body_timeout_ms,
+        .write_ms = options->write_timeout_ms,
+        .idle_ms = options->idle_timeout_ms,
         .drain_ms = options->drain_timeout_ms,
     };
     return front_new(&program->gateway, &config, &program->front, err) ||

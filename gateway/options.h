@@ -29,6 +29,10 @@ struct options {
     int64_t threads; /* 0: one a processor */
     int64_t connections;
     int64_t database_connections;
+    int64_t head_timeout_ms;
+    int64_t body_timeout_ms;
+    int64_t write_timeout_ms;
+    int64_t idle_timeout_ms;
     int64_t drain_delay_ms;
     int64_t drain_timeout_ms;
     enum log_level log_level;

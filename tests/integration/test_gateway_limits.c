@@ -102,6 +102,69 @@ static void a_tiers_requests_a_second_are_kept(void **state)
     }
 }
 
+static bool pass_at(const struct gateway_process *replica)
+{
+    struct reply reply = {0};
+
+    http_once(replica, "GET", "rated", "/authz", "key-of-rated", NULL, &reply);
+    CHECK(reply.status == 204 || reply.status == 429);
+    return reply.status == 204;
+}
+
+/* How many a second they let pass, asked in turn, as a balancer would, and faster than they may. */
+static double measure(const struct gateway_process *const *replicas, size_t count)
+{
+    int64_t admitted = 0;
+    size_t turn = 0;
+    bool any = true;
+
+    while (any) { /* the burst goes first */
+        any = false;
+        for (size_t i = 0; i < count; i++) {
+            any = pass_at(replicas[i]) || any;
+        }
+    }
+    int64_t from_ms = clock_monotonic_ms();
+    while (clock_monotonic_ms() - from_ms < RATED_MS) {
+        admitted += pass_at(replicas[turn++ % count]) ? 1 : 0;
+    }
+    double lasted_s = (double)(clock_monotonic_ms() - from_ms) / 1000;
+    print_message("    %zu replicas let %.1f a second pass\n", count, (double)admitted / lasted_s);
+    return (double)admitted / lasted_s;
+}
+
+static void replicas_share_a_tiers_requests_a_second(void **state)
+{
+    enum { SHARED_PER_SECOND = 40 };
+    struct gateway_process second;
+    const struct gateway_process *const both[] = {&gateway, &second};
+    AUTO(sql_conn) struct sql_conn *registry = gateway_registry();
+    int64_t until_ms = clock_monotonic_ms() + 2 * PATIENCE_MS;
+
+    (void)state;
+    postgres_run(registry,
+                 "UPDATE public.tenants SET gateway = '{\"requestsPerSecond\":%d,\"burst\":%d}' "
+                 "WHERE id = '%s'",
+                 SHARED_PER_SECOND, SHARED_PER_SECOND, rated_id);
+    gateway_start(&second);
+    AUTO(free) char *since = postgres_text(registry, "SELECT clock_timestamp()");
+    while (postgres_int(registry,
+                        "SELECT count(*) FROM public.gateway_replicas WHERE seen_at > '%s'",
+                        since) < 2) {
+        CHECK(clock_monotonic_ms() < until_ms);
+        CHECK(cancel_sleep_ms(NULL, RETRY_MS));
+    }
+    double rate = measure(both, 2);
+    CHECK(rate <= SHARED_PER_SECOND + 2);
+    CHECK(rate >= SHARED_PER_SECOND * 0.6);
+    gateway_stop(&second);
+    do { /* the one that is left has all of it */
+        CHECK(clock_monotonic_ms() < until_ms);
+        rate = measure(both, 1);
+        CHECK(rate <= SHARED_PER_SECOND + 2);
+    } while (rate < SHARED_PER_SECOND * 0.8);
+}
+
 /* ---- a lost registry ---- */
 
 static void set_registry_open(bool open)
@@ -208,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tiers_requests_a_second_are_kept),
+        cmocka_unit_test(replicas_share_a_tiers_requests_a_second),
         cmocka_unit_test(what_fails_open_goes_on_without_the_registry),
         cmocka_unit_test(changes_are_in_force_within_a_second),
     };

@@ -20,7 +20,9 @@ enum {
     PATIENCE_MS = 20000,
     RETRY_MS = 20,
     CONNECTIONS = 16,
-    HEAD_MS = 10000,  /* as long as a head may take (docs/gateway.md) */
+    HEAD_MS = 10000, /* as long as a head may take (docs/gateway.md) */
+    TIMED_MS = 2000, /* --body-timeout and --write-timeout of `timed` */
+    UNREAD_MAX_BYTES = 64 << 20,
     BORNE_MS = 40000, /* on a busy machine */
     GIVE_UP_MS = 60000,
     SLOWLY_MS = 250, /* from byte to byte */
@@ -29,7 +31,7 @@ enum {
 };
 
 static char folder[] = "/tmp/tenantry-strangers-XXXXXX";
-static struct gateway_process plain, secured;
+static struct gateway_process plain, secured, timed;
 static SSL_CTX *trusting;
 
 /* One that is slow: how long it was borne with. */
@@ -301,6 +303,77 @@ static void begin_slowly(struct slow *slow, int port)
     thread_start(&slow->thread, "slow", be_slow, slow);
 }
 
+/* A body a byte at a time, whatever the pace. */
+static void a_slow_body_is_let_go(void **state)
+{
+    struct slow body = {.text =
+                            "POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n{"};
+
+    (void)state;
+    body.fd = http_open(timed.port);
+    body.from_ms = clock_monotonic_ms();
+    CHECK_INT(send(body.fd, body.text, strlen(body.text), MSG_NOSIGNAL), strlen(body.text));
+    body.text = "{";
+    (void)be_slow(&body);
+    print_message("    borne for %ld ms\n", (long)body.lasted_ms);
+    CHECK(body.lasted_ms >= TIMED_MS - SLOWLY_MS);
+    CHECK(body.lasted_ms < BORNE_MS);
+}
+
+static int64_t memory_kib(const struct gateway_process *gateway)
+{
+    char path[NAME_BYTES], line[256];
+    int64_t kib = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)gateway->pid);
+    FILE *file = fopen(path, "re");
+    CHECK_NOT_NULL(file);
+    while (file && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, "VmRSS:", 6) == 0) {
+            kib = strtoll(line + 6, NULL, 10);
+        }
+    }
+    (void)fclose(file);
+    return kib;
+}
+
+/* Requests without end from somebody who reads no answer: they are left in the kernel, and cost us
+ * no memory; in the end the connection goes. */
+static void who_does_not_read_is_not_read_from(void **state)
+{
+    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    char many[64 * sizeof(request)] = "";
+    size_t length = 0, sent = 0;
+    AUTO(fd) int fd = http_open(timed.port);
+    int64_t from_ms = clock_monotonic_ms();
+    int64_t before_kib = memory_kib(&timed);
+    ssize_t count = 0;
+
+    (void)state;
+    for (int i = 0; i < 64; i++) {
+        memcpy(many + length, request, sizeof(request) - 1);
+        length += sizeof(request) - 1;
+    }
+    while (sent < UNREAD_MAX_BYTES) {
+        count = send(fd, many, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (count < 0 && errno != EAGAIN) {
+            break;
+        }
+        sent += count > 0 ? (size_t)count : 0;
+        CHECK(clock_monotonic_ms() - from_ms < BORNE_MS);
+        if (count < 0) {
+            CHECK(cancel_sleep_ms(NULL, RETRY_MS));
+        }
+    }
+    int64_t lasted_ms = clock_monotonic_ms() - from_ms;
+    print_message("    %zu KiB of requests in %ld ms, %+ld KiB of memory\n", sent >> 10,
+                  (long)lasted_ms, (long)(memory_kib(&timed) - before_kib));
+    CHECK(count < 0 && (errno == EPIPE || errno == ECONNRESET));
+    CHECK(lasted_ms >= TIMED_MS - SLOWLY_MS);
+    CHECK(sent < UNREAD_MAX_BYTES);
+    CHECK(memory_kib(&timed) - before_kib < 1024);
+}
+
 /* They began before the other tests; each has its time and a little more. */
 static void the_slow_are_let_go(void **state)
 {
@@ -343,6 +416,8 @@ static int set_up(void **state)
     gateway_start_with(&secured, (const char *const[]){certificate, key, NULL});
     /* One more, for the slow one. */
     gateway_start_with(&plain, (const char *const[]){"--threads=1", "--max-connections=17", NULL});
+    gateway_start_with(&timed, (const char *const[]){"--threads=1", "--body-timeout=2s",
+                                                     "--write-timeout=2s", NULL});
     begin_slowly(&slow_head, plain.port);
     begin_slowly(&slow_hands, secured.port);
     return 0;
@@ -356,6 +431,7 @@ static int tear_down(void **state)
     char path[NAME_BYTES];
 
     gateway_stop(&plain);
+    gateway_stop(&timed);
     gateway_stop(&secured);
     SSL_CTX_free(trusting);
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
@@ -371,6 +447,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_idle_make_room_and_the_busy_do_not),
         cmocka_unit_test(a_new_certificate_is_taken_and_nobody_turned_away),
+        cmocka_unit_test(a_slow_body_is_let_go),
+        cmocka_unit_test(who_does_not_read_is_not_read_from),
         cmocka_unit_test(the_slow_are_let_go),
     };
 
