@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 
+#include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
 
@@ -13,6 +14,38 @@ bool work_retains(const struct tenant_work *work)
 bool work_keeps_for_days(const struct tenant_work *work)
 {
     return work->deletion_policy != DELETION_RETAIN && work->tenant->deletion_grace_days > 0;
+}
+
+static const size_t no_quota = SIZE_MAX;
+
+static size_t find_quota(const struct tenant_work *work, const char *resource)
+{
+    for (size_t i = 0; i < work->quota_count; i++) {
+        if (text_equal(work->quotas[i].resource, resource)) {
+            return i;
+        }
+    }
+    return no_quota;
+}
+
+bool work_quota(const struct tenant_work *work, const char *resource, int64_t *ret_limit,
+                int64_t *ret_used)
+{
+    size_t i = find_quota(work, resource);
+    if (i == no_quota) {
+        return false;
+    }
+    *ret_limit = work->quotas[i].limit;
+    *ret_used = work->quotas_used[i];
+    return true;
+}
+
+void work_quota_use(struct tenant_work *work, const char *resource, int64_t used)
+{
+    size_t i = find_quota(work, resource);
+    if (i != no_quota) {
+        work->quotas_used[i] = used;
+    }
 }
 
 void work_event(const struct tenant_work *work, enum event_type type, const char *reason,

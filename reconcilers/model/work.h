@@ -114,7 +114,7 @@ struct tenant_work {
 
     /* Quotas: what status shows. */
     const struct quota *quotas;
-    const int64_t *quotas_used;
+    int64_t *quotas_used;
     size_t quota_count;
     const char *quota_exceeded; /* NULL, or the message of QuotaExceeded */
 
@@ -135,6 +135,13 @@ bool work_keeps_for_days(const struct tenant_work *work);
 /* A step that is done asks to be run again after so many milliseconds, sooner than the drift check
  * if that is sooner. The earliest of all steps counts. Thread-safe. */
 void work_again(struct tenant_work *work, int64_t ms);
+
+/* Limit (-1: none) and use of a resource as Quotas found them; false, and nothing set, when there
+ * is no quota of that name. */
+bool work_quota(const struct tenant_work *work, const char *resource, int64_t *ret_limit,
+                int64_t *ret_used);
+/* So much is used now: what status will show, if it is written. One step a resource. */
+void work_quota_use(struct tenant_work *work, const char *resource, int64_t used);
 
 /* Record an Event about the tenant: what was made, healed, or stands in the way. */
 void work_event(const struct tenant_work *work, enum event_type type, const char *reason,

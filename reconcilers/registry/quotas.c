@@ -1,5 +1,5 @@
 /* The step Quotas: one row of tenant_quotas a resource. Limits are derived, so a change of them by
- * others is healed; current_usage belongs to whoever counts, and is only read here. */
+ * others is healed; current_usage belongs to whoever counts, and the step only reads it. */
 #include <string.h>
 
 #include "controller/base/buf.h"
@@ -158,4 +158,28 @@ int quotas_ensure(struct reconcile *rc, void *subject, struct err *err)
         return -1;
     }
     return ensure(rc, work, loan.conn, err) ? registry_loan_report(&loan, err) : 0;
+}
+
+int registry_quota_use(struct registry *registry, struct reconcile *rc, const char *tenant_id,
+                       const char *resource, int64_t used, struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+    AUTO(sql) struct sql query = {0};
+
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    sql_init(&query);
+    SQL(&query, "UPDATE public.tenant_quotas SET current_usage = ");
+    sql_param_int(&query, used);
+    SQL(&query, "::bigint, updated_at = ");
+    sql_now(&query);
+    SQL(&query, " WHERE resource_type = ");
+    sql_param(&query, resource);
+    SQL(&query, " AND tenant_id = ");
+    sql_param(&query, tenant_id);
+    SQL(&query, " AND current_usage IS DISTINCT FROM ");
+    sql_param_int(&query, used);
+    SQL(&query, "::bigint");
+    return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
 }

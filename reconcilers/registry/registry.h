@@ -109,6 +109,12 @@ MUST_CHECK int registry_server_remove(struct registry *registry, struct reconcil
 MUST_CHECK int registry_grant_gateway(struct sql_conn *conn, const struct call *call,
                                       struct err *err);
 
+/* current_usage of a resource that the controller itself sees the level of (storage_mb,
+ * sandboxes); no write when equal or without a row. */
+MUST_CHECK int registry_quota_use(struct registry *registry, struct reconcile *rc,
+                                  const char *tenant_id, const char *resource, int64_t used,
+                                  struct err *err);
+
 /* tenant_users row of a person; idempotent, no write when equal. status "active" or "disabled". */
 MUST_CHECK int registry_user_put(struct registry *registry, struct reconcile *rc,
                                  const char *tenant_id, const char *email, const char *role,

@@ -9,14 +9,16 @@
 #include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/model/store.h"
 #include "reconcilers/objects/objects.h"
+#include "reconcilers/registry/registry.h"
 #include "reconcilers/sandbox/idle.h"
 #include "reconcilers/sandbox/meter.h"
 #include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/sandbox/sandbox_internal.h"
 #include "reconcilers/sandbox/steps.h"
 
-enum { STARTING_RETRY_MS = 30 * 1000 };
+enum { STARTING_RETRY_MS = 30 * 1000, HTTPS_PORT = 443 };
 
 /* ---- facts ---- */
 
@@ -35,14 +37,30 @@ static enum sandbox_hold hold_of(const struct services *services, const struct t
 /* The step Quotas has just asked the registry. */
 static void judge_hours(const struct tenant_work *work)
 {
-    for (size_t i = 0; i < work->quota_count; i++) {
-        const struct quota *quota = &work->quotas[i];
-        if (text_equal(quota->resource, "compute_hours")) {
-            meter_set_spent(work->services->meter, work->tenant->name,
-                            quota->limit >= 0 && work->quotas_used[i] >= quota->limit);
-            return;
-        }
+    int64_t limit = 0;
+    int64_t used = 0;
+    if (work_quota(work, "compute_hours", &limit, &used)) {
+        meter_set_spent(work->services->meter, work->tenant->name, limit >= 0 && used >= limit);
     }
+}
+
+/* The sandboxes that the tenant has, whether they run now or not; not those beyond the quota. */
+static int put_use(struct reconcile *rc, struct tenant_work *work, const struct sandbox_plan *plan,
+                   struct err *err)
+{
+    int64_t limit = 0;
+    int64_t used = 0;
+    int64_t count = (int64_t)plan->count;
+    if (!work_quota(work, "sandboxes", &limit, &used)) {
+        return 0;
+    }
+    count = limit >= 0 && count > limit ? limit : count;
+    if (used == count) {
+        return 0;
+    }
+    work_quota_use(work, "sandboxes", count);
+    return registry_quota_use(work->services->registry, rc, work->tenant_id, "sandboxes", count,
+                              err);
 }
 
 void sandbox_facts(const struct services *services, const struct tenant *tenant,
@@ -57,8 +75,8 @@ void sandbox_facts(const struct services *services, const struct tenant *tenant,
     };
 }
 
-static void take_egress(const struct services *services, struct arena *arena, const char *server,
-                        struct rules_facts *facts)
+static void open_to_server(const struct services *services, struct arena *arena, const char *server,
+                           struct rules_facts *facts)
 {
     AUTO(record)
     const struct record *record =
@@ -71,12 +89,22 @@ static void take_egress(const struct services *services, struct arena *arena, co
     facts->egress[facts->egress_count++] = (struct egress){found->egress, found->port};
 }
 
+static void open_to_store(const struct services *services, struct arena *arena,
+                          const struct tenant *tenant, struct rules_facts *facts)
+{
+    const struct object_store *store = object_store_of(services->object_stores, arena, tenant);
+    if (store) {
+        facts->egress[facts->egress_count++] = (struct egress){store->egress, HTTPS_PORT};
+    }
+}
+
 static size_t intents_of_rules(struct arena *arena, const struct tenant_work *work,
                                const struct sandbox_plan *plan, const char *server,
                                struct intent ret[RULES_MAX])
 {
     struct rules_facts facts = {.work = work, .namespace_ = plan->namespace_, .limit = plan->limit};
-    take_egress(work->services, arena, server, &facts);
+    open_to_server(work->services, arena, server, &facts);
+    open_to_store(work->services, arena, work->tenant, &facts);
     return rules_intents(arena, &facts, ret);
 }
 
@@ -310,7 +338,7 @@ int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
             ? "compute_hours: this month's are used up; the sandboxes are scaled "
               "to zero until the next, or until the quota is raised"
             : sandbox_plan_excess(rc->arena, &plan);
-    if (result || check_plan(rc, &plan, err)) {
+    if (result || put_use(rc, work, &plan, err) || check_plan(rc, &plan, err)) {
         return -1;
     }
     return end_sleep(rc, work, check_running(rc, work, &plan, states, err), err);

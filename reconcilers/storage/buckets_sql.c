@@ -104,19 +104,3 @@ int bucket_row_remove(struct registry *registry, struct reconcile *rc, const cha
     sql_param(&query, bucket);
     return execute(registry, rc, &query, err);
 }
-
-int storage_usage_put(struct registry *registry, struct reconcile *rc, const char *tenant_id,
-                      int64_t megabytes, struct err *err)
-{
-    AUTO(sql) struct sql query = {0};
-
-    sql_init(&query);
-    SQL(&query, "UPDATE public.tenant_quotas SET current_usage = ");
-    sql_param_int(&query, megabytes);
-    SQL(&query, "::bigint, updated_at = now() WHERE resource_type = 'storage_mb' AND tenant_id = ");
-    sql_param(&query, tenant_id);
-    SQL(&query, " AND current_usage IS DISTINCT FROM ");
-    sql_param_int(&query, megabytes);
-    SQL(&query, "::bigint");
-    return execute(registry, rc, &query, err);
-}

@@ -40,9 +40,6 @@ MUST_CHECK int bucket_row_made(struct registry *registry, struct reconcile *rc,
                                const char *tenant_id, const char *bucket, struct err *err);
 MUST_CHECK int bucket_row_remove(struct registry *registry, struct reconcile *rc,
                                  const char *tenant_id, const char *bucket, struct err *err);
-/* current_usage of storage_mb; no write when equal. */
-MUST_CHECK int storage_usage_put(struct registry *registry, struct reconcile *rc,
-                                 const char *tenant_id, int64_t megabytes, struct err *err);
 
 /* ---- what is wanted (buckets_plan.c), pure ---- */
 

@@ -185,17 +185,9 @@ static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *used
         return 0;
     }
     *used = megabytes;
-    return storage_usage_put(work->services->registry, rc, work->tenant_id, megabytes, err);
-}
-
-static void read_quota(const struct tenant_work *work, int64_t *ret_limit, int64_t *ret_used)
-{
-    for (size_t i = 0; i < work->quota_count; i++) {
-        if (text_equal(work->quotas[i].resource, "storage_mb")) {
-            *ret_limit = work->quotas[i].limit;
-            *ret_used = work->quotas_used[i];
-        }
-    }
+    work_quota_use(work, "storage_mb", megabytes);
+    return registry_quota_use(work->services->registry, rc, work->tenant_id, "storage_mb",
+                              megabytes, err);
 }
 
 int storage_usage_ensure(struct reconcile *rc, void *subject, struct err *err)
@@ -204,7 +196,7 @@ int storage_usage_ensure(struct reconcile *rc, void *subject, struct err *err)
     int64_t limit = -1;
     int64_t used = -1;
 
-    read_quota(work, &limit, &used);
+    (void)work_quota(work, "storage_mb", &limit, &used);
     if (rc->drift_check && measure(rc, work, &used, err)) {
         return -1;
     }

@@ -35,21 +35,21 @@ within 30 "they are Ready" ready chg1
 # The tenant's own tier.
 edit chg1 '{"spec": {"tier": "enterprise"}}'
 need within 30 "another tier" ready chg1
-becomes 30 "its limits hold; use is kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/20 storage_mb=8/10000 users=0/50' quotas chg1
+becomes 30 "its limits hold; use is kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=1/20 storage_mb=8/10000 users=0/50' quotas chg1
 check "the record" 'enterprise|enterprise|499.00|20' "$(registry "SELECT tier, billing_plan, mrr, max_sandboxes FROM tenants WHERE subdomain = 'chg1'")"
 check "the limit of connections" 100 "$(limits_of_role chg1)"
 
 # Overrides.
 edit chg1 '{"spec": {"quotas": {"sandboxes": -1, "storage_mb": 5}}}'
 need within 30 "an override" ready chg1
-becomes 30 "it holds" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/9223372036854775807 storage_mb=8/5 users=0/50' quotas chg1
+becomes 30 "it holds" 'api_requests=5/100000 compute_hours=0/100 sandboxes=1/9223372036854775807 storage_mb=8/5 users=0/50' quotas chg1
 within 30 "use over a limit is said: an empty database takes more than that" is chg1 QuotaExceeded True
 matches "what, and how much" 'storage_mb.*[0-9].*5' "$(message chg1 QuotaExceeded)"
 holds "mere use leaves Ready alone" ready chg1
 edit chg1 '{"spec": {"quotas": null}}'
 need within 30 "the override is taken back" ready chg1
 becomes 30 "then it is not exceeded any more" '' condition chg1 QuotaExceeded
-becomes 30 "use was kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=0/20 storage_mb=8/10000 users=0/50' quotas chg1
+becomes 30 "use was kept" 'api_requests=5/100000 compute_hours=0/100 sandboxes=1/20 storage_mb=8/10000 users=0/50' quotas chg1
 
 # What the tenant is called.
 edit chg1 '{"spec": {"displayName": "Changed & Sons", "settings": {"theme": "light", "lang": "de"}, "billing": {"cycle": "annual"}}}'

@@ -13,7 +13,7 @@ need within 30 "who comes second has a conflict" is second Ready False NameConfl
 check "that waits for the user" 'True NameConflict' "$(condition second Stalled)"
 matches "and names the other" 'first' "$(message second)"
 check "the first keeps its record" "first free $id" "$(registry "SELECT concat_ws(' ', name, tier, id) FROM tenants WHERE subdomain = 'shared' AND deleted_at IS NULL")"
-becomes 30 "its quotas" 'api_requests=0/1000 compute_hours=0/1 sandboxes=0/1 storage_mb=8/100 users=0/1' quotas shared
+becomes 30 "its quotas" 'api_requests=0/1000 compute_hours=0/1 sandboxes=1/1 storage_mb=8/100 users=0/1' quotas shared
 holds "the second is deleted, with everything that is its own" remove second
 holds "which leaves the first Ready" ready first
 check "with its data" mine "$(sql "$url" 'SELECT name FROM applications')"

@@ -206,7 +206,7 @@ can no somebody@else.example get secret/acme-owner -n tenantry-system
 
 # 5. The quotas.
 becomes 30 "the quotas: the tier's, under the tenant's own; -1 is the largest bigint" \
-    'api_requests=0/10000 compute_hours=0/9223372036854775807 sandboxes=0/5 storage_mb=8/2000 users=0/5' quotas acme
+    'api_requests=0/10000 compute_hours=0/9223372036854775807 sandboxes=1/5 storage_mb=8/2000 users=0/5' quotas acme
 check "the quotas in status" '{"api_requests":10000,"compute_hours":-1,"sandboxes":5,"storage_mb":2000,"users":5}' \
     "$(of acme '[.status.quotas[] | {(.resource): .limit}] | add | tojson | fromjson' | jq -cS .)"
 
@@ -251,5 +251,5 @@ need within 60 "a subdomain of its own, with -" ready hyphen
 check "it names database, namespace and Secret" 'my-corp-1 tenant_my_corp_1 tenant-my-corp-1 my-corp-1-database' \
     "$(of hyphen '.status | "\(.subdomain) \(.database.name) \(.namespace) \(.database.secretRef.name)"')"
 check "and the owner's Secret" secret/my-corp-1-owner "$(kubectl get secret -n tenantry-system my-corp-1-owner -o name)"
-becomes 30 "the free tier's quotas" 'api_requests=0/1000 compute_hours=0/1 sandboxes=0/1 storage_mb=8/100 users=0/1' quotas my-corp-1
+becomes 30 "the free tier's quotas" 'api_requests=0/1000 compute_hours=0/1 sandboxes=1/1 storage_mb=8/100 users=0/1' quotas my-corp-1
 purge acme hyphen

@@ -28,6 +28,7 @@ id=$(tenant_id box)
 check "SandboxesReady" 'True AsSpecified' "$(condition box SandboxesReady)"
 check "status names them" '[{"name":"box-sandbox","ready":true,"url":"http://sandbox.tenant-box.svc:80"},{"name":"box-worker","ready":true}]' "$(of box '.status.sandboxes | tojson')"
 check "as many copies as asked for" '"1/1" "2/2"' "$(both)"
+check "they are counted" '2/5' "$(quotas box | tr ' ' '\n' | sed -n 's/^sandboxes=//p')"
 check "the environment: ours, the tenant's, then the template's" "$(jq -cn --arg id "$id" '{TENANT_ID: $id, TENANT_SUBDOMAIN: "box", LOG_LEVEL: "debug", NODE_ENV: "test"}')" \
     "$(object deployment box-sandbox '.spec.template.spec.containers[0].env | map({(.name): .value}) | add')"
 check "no token, no root, nothing writable" '[false,true,true,false,["ALL"]]' "$(object deployment box-sandbox '.spec.template.spec | [.automountServiceAccountToken, .securityContext.runAsNonRoot,
@@ -141,6 +142,7 @@ check "kstatus calls it failed" Failed "$(verdict box)"
 check "the condition names the excess" 'True LimitsExceeded' "$(condition box QuotaExceeded)"
 matches "in words" 'sandboxes: 2 asked for, 1 allowed' "$(message box QuotaExceeded)"
 becomes 20 "the last in the list is scaled to zero" '"1/1" "0/0"' both
+check "what is counted is what is allowed" '1/1' "$(quotas box | tr ' ' '\n' | sed -n 's/^sandboxes=//p')"
 edit box '{"spec": {"quotas": {"sandboxes": null}}}'
 need within 30 "the quota is back" ready box
 becomes 20 "and the copies" '"2/2"' state box-worker

@@ -14,6 +14,17 @@ check "what it can do was found out" 'objectLock policy tags versioning' \
 check "and the bucket for that is gone" '' "$(root buckets tenantry-probe)"
 need becomes 30 "the tenant has its buckets" 'store1-assets store1-backups store1-uploads' root buckets store1-
 within 30 "and is Ready" is store1 StorageReady True
+# Sandboxes may reach what the store names, and nothing else of private ranges.
+openings()
+{
+    kubectl get networkpolicy --namespace tenant-store1 tenantry --output json |
+        jq -c '[.spec.egress[] | select(.to[0].ipBlock.cidr // "" | startswith("10.")) | [.to[0].ipBlock.cidr, [.ports[].port]]]'
+}
+kubectl patch objectstore default --type merge -p '{"spec": {"egress": [{"cidr": "10.40.0.7/32"}, {"cidr": "10.50.0.0/16", "ports": [7070]}]}}' >/dev/null
+becomes 30 "the way to the tenant's store is opened" '[["10.40.0.7/32",[443]],["10.50.0.0/16",[7070]]]' openings
+kubectl patch objectstore default --type merge -p '{"spec": {"egress": null}}' >/dev/null
+becomes 30 "and closed again" '[]' openings
+within 30 "it is Ready still" is store1 StorageReady True
 check "the status names them" 'store1-uploads store1-assets store1-backups' "$(of store1 '[.status.buckets[].name] | join(" ")')"
 check "they are marked" "tenantry.dev/tenant-id=$(tenant_id store1) tenantry.dev/tenant-uid=$(of store1 .metadata.uid)" "$(root tags store1-uploads)"
 check "they keep versions" Enabled "$(root versioning store1-uploads)"

@@ -186,17 +186,23 @@ void gateway_start_with(struct gateway_process *gateway, const char *const *more
     }
 }
 
-void gateway_start(struct gateway_process *gateway)
+void gateway_wait_ready(const struct gateway_process *gateway)
 {
-    static const char *const nothing_more[] = {NULL};
     struct reply reply = {0};
     int64_t until_ms = clock_monotonic_ms() + START_MS;
 
-    gateway_start_with(gateway, nothing_more);
     do {
         CHECK(clock_monotonic_ms() < until_ms);
         http_once(gateway, "GET", "x", "/readyz", NULL, NULL, &reply);
     } while (reply.status != 200 && cancel_sleep_ms(NULL, RETRY_MS));
+}
+
+void gateway_start(struct gateway_process *gateway)
+{
+    static const char *const nothing_more[] = {NULL};
+
+    gateway_start_with(gateway, nothing_more);
+    gateway_wait_ready(gateway);
 }
 
 void gateway_stop(struct gateway_process *gateway)

@@ -26,6 +26,7 @@ struct gateway_process {
 void gateway_start(struct gateway_process *gateway);
 /* With more flags, NULL-ended; returns when it listens. */
 void gateway_start_with(struct gateway_process *gateway, const char *const *more);
+void gateway_wait_ready(const struct gateway_process *gateway);
 void gateway_stop(struct gateway_process *gateway); /* SIGTERM, and an exit status of 0 */
 void gateway_kill(struct gateway_process *gateway); /* SIGKILL */
 void gateway_set_clock(int64_t offset_s);
