@@ -5,6 +5,7 @@
 #include "reconcilers/drivers/s3_internal.h"
 
 enum { PATH_MAX_BYTES = 8 * 1024 };
+static const int64_t CONNECT_TIMEOUT_MS = 10 * 1000;
 
 int s3_http_client_new(const char *name, const char *ca_pem, struct http_client **ret,
                        struct err *err)
@@ -15,7 +16,7 @@ int s3_http_client_new(const char *name, const char *ca_pem, struct http_client 
         .proxy_from_environment = true,
         .disable_http2 = true,
         .disable_compression = true,
-        .connect_timeout_ms = 10 * 1000,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
     };
     const struct http_tls tls = {.ca_pem = str_from(ca_pem)};
     return http_client_new(&config, &tls, ret, err);

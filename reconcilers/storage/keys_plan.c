@@ -26,7 +26,7 @@ void keys_plan(const struct keys_known *known, const struct iam_key *seen, size_
                            .previous_id = previous ? previous->id : "",
                            .previous_until_s = previous ? known->previous_until_s : 0,
                            .rotation = current && !rotate ? known->rotation : rotate_requested_at};
-    if (rotate) {
+    if (current && rotate) {
         /* The new one takes the place of the one before the current one. */
         previous = NULL;
         ret->previous_id = current->id;

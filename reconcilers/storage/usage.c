@@ -55,7 +55,7 @@ static int on_upload(void *context, const struct s3_item *item, struct err *err)
 {
     struct measuring *measuring = context;
 
-    if (item->modified_s + UPLOAD_RETENTION_DAYS * DAY_S > measuring->now_s) {
+    if (item->modified_s + (int64_t)UPLOAD_RETENTION_DAYS * DAY_S > measuring->now_s) {
         return 0;
     }
     return s3_abort_upload(measuring->loan->s3, &measuring->rc->call, measuring->bucket, item->key,

@@ -74,6 +74,7 @@ static int tear_down(void **state)
 static PGconn *begin(const struct run *run, const char *sql)
 {
     const char *uri = getenv("TENANTRY_SERVER_URL");
+    CHECK_NOT_NULL(uri);
     AUTO(free) char *port = xasprintf("%ld", strtol(strrchr(uri, ':') + 1, NULL, 10));
     AUTO(free) char *user = xasprintf("tenant_%s.a", run->tenant.name);
     const char *const keys[] = {"host", "port", "dbname", "user", "password", "sslmode", NULL};
