@@ -5,8 +5,6 @@
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -107,13 +105,7 @@ void sessions_free(struct sessions *sessions)
 
 static void sign(const struct secret *key, struct str text, unsigned char ret[SHA256_BYTES])
 {
-    unsigned length = 0;
-
-    if (!HMAC(EVP_sha256(), secret_bytes(key), (int)secret_length(key),
-              (const unsigned char *)text.ptr, text.len, ret, &length) ||
-        length != SHA256_BYTES) {
-        out_of_memory();
-    }
+    hash_hmac_sha256((struct str){secret_bytes(key), secret_length(key)}, text, ret);
 }
 
 void sessions_issue(struct sessions *sessions, const char *tenant_id, const char *user_id,

@@ -4,7 +4,10 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <string.h>
 #include <xxhash.h>
+
+enum { SHA256_BLOCK_BYTES = 64, INNER_PAD = 0x36, OUTER_PAD = 0x5c };
 
 static uint64_t table_seed;
 static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
@@ -54,14 +57,82 @@ void hash128_text(struct hash128 hash, char ret_text[HASH128_TEXT_BYTES])
     put_hex(bytes, sizeof(bytes), ret_text);
 }
 
-void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES])
-{
-    const char *from = bytes.len > 0 ? bytes.ptr : "";
+static EVP_MD *sha256;
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
 
-    /* Fails only where memory or the library itself is gone. */
-    if (EVP_Digest(from, bytes.len, ret_digest, NULL, EVP_sha256(), NULL) != 1) {
+/* Looked up once: with EVP_sha256() OpenSSL 3 does so for each text, which costs more than to hash
+ * a short one. */
+static void fetch_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (!sha256) {
         out_of_memory();
     }
+}
+
+static EVP_MD_CTX *begin_sha256(void)
+{
+    (void)pthread_once(&sha256_once, fetch_sha256);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+    /* Fails only where memory or the library itself is gone. */
+    if (!context || EVP_DigestInit_ex(context, sha256, NULL) != 1) {
+        out_of_memory();
+    }
+    return context;
+}
+
+static void add_bytes(EVP_MD_CTX *context, const void *bytes, size_t count)
+{
+    if (count > 0 && EVP_DigestUpdate(context, bytes, count) != 1) {
+        out_of_memory();
+    }
+}
+
+static void end_sha256(EVP_MD_CTX *context, unsigned char ret_digest[SHA256_BYTES])
+{
+    if (EVP_DigestFinal_ex(context, ret_digest, NULL) != 1) {
+        out_of_memory();
+    }
+    EVP_MD_CTX_free(context);
+}
+
+void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES])
+{
+    EVP_MD_CTX *context = begin_sha256();
+
+    add_bytes(context, bytes.ptr, bytes.len);
+    end_sha256(context, ret_digest);
+}
+
+static void hash_padded(const unsigned char key[SHA256_BLOCK_BYTES], unsigned char pad,
+                        struct str text, unsigned char ret_digest[SHA256_BYTES])
+{
+    unsigned char padded[SHA256_BLOCK_BYTES];
+    EVP_MD_CTX *context = begin_sha256();
+
+    for (size_t i = 0; i < SHA256_BLOCK_BYTES; i++) {
+        padded[i] = key[i] ^ pad;
+    }
+    add_bytes(context, padded, sizeof(padded));
+    add_bytes(context, text.ptr, text.len);
+    end_sha256(context, ret_digest);
+    explicit_bzero(padded, sizeof(padded));
+}
+
+void hash_hmac_sha256(struct str key, struct str text, unsigned char ret_digest[SHA256_BYTES])
+{
+    unsigned char block[SHA256_BLOCK_BYTES] = {0};
+    unsigned char inner[SHA256_BYTES];
+
+    if (key.len > sizeof(block)) {
+        hash_sha256(key, block);
+    } else if (key.len > 0) {
+        memcpy(block, key.ptr, key.len);
+    }
+    hash_padded(block, INNER_PAD, text, inner);
+    hash_padded(block, OUTER_PAD, (struct str){(const char *)inner, sizeof(inner)}, ret_digest);
+    explicit_bzero(block, sizeof(block));
 }
 
 void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES])
@@ -80,28 +151,18 @@ static EVP_MD_CTX *context_of(struct hash_stream *stream)
 
 struct hash_stream *hash_stream_new(void)
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-
-    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
-        out_of_memory();
-    }
-    return (struct hash_stream *)context;
+    return (struct hash_stream *)begin_sha256();
 }
 
 void hash_stream_add(struct hash_stream *stream, struct str bytes)
 {
-    if (bytes.len > 0 && EVP_DigestUpdate(context_of(stream), bytes.ptr, bytes.len) != 1) {
-        out_of_memory();
-    }
+    add_bytes(context_of(stream), bytes.ptr, bytes.len);
 }
 
 void hash_stream_end(struct hash_stream *stream, char ret_text[SHA256_TEXT_BYTES])
 {
     unsigned char digest[SHA256_BYTES];
 
-    if (EVP_DigestFinal_ex(context_of(stream), digest, NULL) != 1) {
-        out_of_memory();
-    }
-    EVP_MD_CTX_free(context_of(stream));
+    end_sha256(context_of(stream), digest);
     put_hex(digest, sizeof(digest), ret_text);
 }

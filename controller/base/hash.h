@@ -31,6 +31,9 @@ enum { SHA256_BYTES = 32, SHA256_TEXT_BYTES = 65 };
 void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES]);
 void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES]);
 
+/* HMAC-SHA-256 (RFC 2104) of the text under a key of any length. */
+void hash_hmac_sha256(struct str key, struct str text, unsigned char ret_digest[SHA256_BYTES]);
+
 /* SHA-256 of what comes in pieces: of all that was added since hash_stream_new. hash_stream_end
  * frees it. Not thread-safe. */
 struct hash_stream;

@@ -1,7 +1,5 @@
 #include "reconcilers/drivers/sigv4.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -25,11 +23,7 @@ struct sigv4_signer {
 static void hmac(const void *key, size_t key_bytes, struct str text,
                  unsigned char ret_digest[SHA256_BYTES])
 {
-    unsigned int length = SHA256_BYTES;
-    if (!HMAC(EVP_sha256(), key, (int)key_bytes, (const unsigned char *)text.ptr, text.len,
-              ret_digest, &length)) {
-        out_of_memory();
-    }
+    hash_hmac_sha256((struct str){key, key_bytes}, text, ret_digest);
 }
 
 static void derive_key(const struct sigv4_signer *signer, const char *date,
@@ -193,8 +187,11 @@ void sigv4_time(int64_t time_s, char ret_text[SIGV4_TIME_BYTES])
 
 static void append_hex(struct buf *out, const unsigned char *bytes, size_t count)
 {
+    static const char digits[] = "0123456789abcdef";
+
     for (size_t i = 0; i < count; i++) {
-        (void)buf_printf(out, "%02x", bytes[i]);
+        const char pair[] = {digits[bytes[i] >> 4], digits[bytes[i] & 15]};
+        (void)buf_append(out, pair, sizeof(pair));
     }
 }
 

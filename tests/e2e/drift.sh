@@ -105,9 +105,9 @@ within 30 "put right, the tenant is Ready" ready drift
 
 # The registry.
 registry "UPDATE tenant_quotas SET quota_limit = 1, current_usage = 3 WHERE tenant_id = '$id' AND resource_type = 'users'"
-becomes 30 "a limit; use is whoever counts" 'api_requests=0/10000 compute_hours=0/10 sandboxes=1/5 storage_mb=8/1000 users=3/5' quotas drift
+within 30 "a limit; use is whoever counts" quotas_match 'api_requests=0/10000 compute_hours=0/10 sandboxes=1/5 storage_mb=[89]/1000 users=3/5' drift
 registry "DELETE FROM tenant_quotas WHERE tenant_id = '$id' AND resource_type = 'sandboxes'; INSERT INTO tenant_quotas (tenant_id, resource_type, quota_limit) VALUES ('$id', 'bogus', 1)"
-becomes 30 "a quota's row, and one too many" 'api_requests=0/10000 compute_hours=0/10 sandboxes=1/5 storage_mb=8/1000 users=3/5' quotas drift
+within 30 "a quota's row, and one too many" quotas_match 'api_requests=0/10000 compute_hours=0/10 sandboxes=1/5 storage_mb=[89]/1000 users=3/5' drift
 registry "DELETE FROM tenant_users WHERE tenant_id = '$id'"
 becomes 30 "the owner's row in the registry" 'owner@drift.example owner' registry "SELECT email || ' ' || role FROM tenant_users WHERE tenant_id = '$id'"
 registry "UPDATE tenants SET name = 'x', tier = 'free', status = 'suspended', max_users = 99 WHERE id = '$id'"

@@ -321,6 +321,12 @@ quotas()
         FROM tenant_quotas JOIN tenants ON tenants.id = tenant_id WHERE subdomain = '$1' AND deleted_at IS NULL"
 }
 
+# quotas_match REGEX NAME: the whole line does; for a database that grows.
+quotas_match()
+{
+    [[ $(quotas "$2") =~ ^$1$ ]]
+}
+
 # measured NAME: what it has was looked at, which nothing is written for any more as long as it stays so.
 measured()
 {

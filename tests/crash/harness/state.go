@@ -185,7 +185,8 @@ func (t *tenant) list(s state, path string, rows []map[string]any, keep func(map
 		if !keep(row) {
 			continue
 		}
-		text, err := json.Marshal(row)
+		// Before they are sorted.
+		text, err := json.Marshal(measured(row))
 		if err != nil {
 			panic(err)
 		}

@@ -31,6 +31,41 @@ static void sha256_matches_the_standard(void **state)
     CHECK_TEXT(none, cases[0][1]);
 }
 
+/* RFC 4231, test cases 1, 2, 6 and 7: keys shorter and longer than a block. */
+static void hmac_matches_the_standard(void **state)
+{
+    char long_key[131];
+    memset(long_key, 0xaa, sizeof(long_key));
+    const struct str longer = {long_key, sizeof(long_key)};
+    const struct {
+        struct str key;
+        const char *text;
+        const char *digest;
+    } cases[] = {
+        {STR("\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v"), "Hi There",
+         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+        {STR("Jefe"), "what do ya want for nothing?",
+         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+        {longer, "Test Using Larger Than Block-Size Key - Hash Key First",
+         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+        {longer,
+         "This is a test using a larger than block-size key and a larger than block-size data. "
+         "The key needs to be hashed before being used by the HMAC algorithm.",
+         "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        unsigned char digest[SHA256_BYTES];
+        char text[SHA256_TEXT_BYTES];
+        hash_hmac_sha256(cases[i].key, str_from(cases[i].text), digest);
+        for (size_t j = 0; j < sizeof(digest); j++) {
+            (void)snprintf(text + 2 * j, 3, "%02x", digest[j]);
+        }
+        CHECK_TEXT(text, cases[i].digest);
+    }
+}
+
 /* What is stored in clusters must not change with a library's version: published values. */
 static void hash128_is_xxh3(void **state)
 {
@@ -83,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_hashes_are_seeded_per_process), /* first: see there */
         cmocka_unit_test(sha256_matches_the_standard),
+        cmocka_unit_test(hmac_matches_the_standard),
         cmocka_unit_test(hash128_is_xxh3),
         cmocka_unit_test(hash128_tells_texts_apart),
     };
