@@ -82,19 +82,37 @@ int scope_find(struct scope *scope, struct reconcile *rc, struct tenant_work *wo
     return 0;
 }
 
-bool database_warns_only(const struct tenant_work *work)
+/* The server's object; NULL if it is gone. In scratch. */
+static const struct database_server *find_server(const struct tenant_work *work,
+                                                 struct arena *scratch)
 {
-    AUTO(arena) struct arena scratch = {0};
     AUTO(record)
     const struct record *record = cache_get(work->services->database_servers, work->place.server);
 
-    arena_init(&scratch, 0);
     if (!record) {
-        return false;
+        return NULL;
     }
-    struct database_server *server = ARENA_NEW(&scratch, struct database_server);
-    database_server_unpack(record, &scratch, server);
-    return server->drift == DRIFT_WARN;
+    struct database_server *server = ARENA_NEW(scratch, struct database_server);
+    database_server_unpack(record, scratch, server);
+    return server;
+}
+
+bool database_warns_only(const struct tenant_work *work)
+{
+    AUTO(arena) struct arena scratch = {0};
+
+    arena_init(&scratch, 0);
+    const struct database_server *server = find_server(work, &scratch);
+    return server && server->drift == DRIFT_WARN;
+}
+
+static bool has_spares(const struct tenant_work *work)
+{
+    AUTO(arena) struct arena scratch = {0};
+
+    arena_init(&scratch, 0);
+    const struct database_server *server = find_server(work, &scratch);
+    return server && (server->spare_count > 0 || server->status_spares > 0);
 }
 
 /* The version of the schema enters the status when everything stood for the first time, and stays
@@ -248,6 +266,7 @@ int database_ensure(struct reconcile *rc, void *subject, struct err *err)
     struct scope scope;
 
     scope_init(&scope, rc->arena, work);
+    scope.takes_spares = scope.mode->owns_database && has_spares(work);
     if (!scope.mode->owns_database && shared_ensure(rc, work, &scope, err)) {
         return -1;
     }

@@ -31,6 +31,7 @@ struct scope {
     const char *roles[ROLE_COUNT]; /* "" where the scope has none */
     const char *role_prefix;       /* of the roles around the tables: "tenant_acme." */
     const char *mark;              /* the comment of database and roles */
+    bool takes_spares;             /* its database may be one that was made ahead (spares.h) */
 };
 /* From what Registered decided. Strings are in the arena or borrowed from work. */
 void scope_init(struct scope *scope, struct arena *arena, const struct tenant_work *work);

@@ -7,6 +7,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/spares.h"
 #include "reconcilers/model/names.h"
 
 /* SQLSTATEs that tell of another program, or an earlier run, that did the same. */
@@ -489,6 +490,21 @@ static int create_database(struct sql_conn *conn, const struct call *call,
     return sql_exec(conn, call, &query, NULL, err) ? explain(err) : 0;
 }
 
+/* A spare becomes the scope's in the script's own transaction; CREATE DATABASE can be in none. */
+static int get_database(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                        struct sql *script, struct err *err)
+{
+    bool found = false;
+
+    if (scope->takes_spares &&
+        spares_take(conn, call, scope->database, scope->roles[ROLE_OWNER], script, &found, err)) {
+        return -1;
+    }
+    return found                                                                       ? 0
+           : flush(conn, call, script, err) || create_database(conn, call, scope, err) ? -1
+                                                                                       : 0;
+}
+
 static int run_plan(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                     const struct plan *plan, struct err *err)
 {
@@ -497,13 +513,12 @@ static int run_plan(struct sql_conn *conn, const struct call *call, const struct
     sql_init(&script);
     for (size_t i = 0; i < plan->count; i++) {
         const struct action *action = &plan->actions[i];
-        bool drop = action->kind == ACTION_DROP_DATABASE;
-        bool create = action->kind == ACTION_CREATE_DATABASE;
-        if ((drop || create) && flush(conn, call, &script, err)) {
+        if (action->kind == ACTION_DROP_DATABASE &&
+            (flush(conn, call, &script, err) || database_drop(conn, call, scope, err))) {
             return -1;
         }
-        if ((drop && database_drop(conn, call, scope, err)) ||
-            (create && create_database(conn, call, scope, err))) {
+        if (action->kind == ACTION_CREATE_DATABASE &&
+            get_database(conn, call, scope, &script, err)) {
             return -1;
         }
         append_action(&script, conn, scope, action);

@@ -7,16 +7,19 @@
 #include "reconcilers/database/server_orphans.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/database/servers_internal.h"
+#include "reconcilers/database/spares.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/work.h"
+#include "reconcilers/registry/orphans.h"
 #include "reconcilers/registry/registry.h"
 
 enum { STATUS_MAX_BYTES = 64 * 1024, ANSWER_MAX_BYTES = 4 << 20, WORDS_MAX_BYTES = 2048 };
 
 #define MESSAGE_REACHABLE "The controller can log in and write."
 #define MESSAGE_HARDENED "No database is open to every role."
+#define MESSAGE_DRAINED "No tenant lives here, and nothing of one is kept."
 #define MESSAGE_SERVER_READY "Tenants can be made and kept here."
 
 /* What one run knows. */
@@ -28,8 +31,11 @@ struct visit {
     bool looked;                 /* health is filled */
     struct server_health health; /* in rc->arena */
     struct err failure;          /* why it cannot serve; cls ERR_OK when it can */
-    bool orphans_known;          /* looked for in this run */
-    const char *orphans;         /* in words, "" if there are none */
+    struct spares_state spares;
+    struct err of_spares; /* why they could not be kept; cls ERR_OK otherwise */
+    int64_t retained;     /* kept here of deleted tenants; counted while the server is drained */
+    bool orphans_known;   /* looked for in this run */
+    const char *orphans;  /* in words, "" if there are none */
 };
 
 /* ---- counting ---- */
@@ -58,7 +64,15 @@ static int look_on(struct visit *visit, struct sql_conn *conn, struct err *err)
     if (server_check_able(&visit->health, err)) {
         return -1;
     }
-    return visit->health.has_shared_roles ? 0 : server_make_shared_roles(conn, call, err);
+    if (!visit->health.has_shared_roles && server_make_shared_roles(conn, call, err)) {
+        return -1;
+    }
+    /* Without spares a tenant takes longer, and that is all. */
+    if (spares_keep(visit->services->servers, conn, call, visit->rc->arena, visit->server,
+                    visit->tenants, &visit->spares, &visit->of_spares) == 0) {
+        visit->of_spares = (struct err){0};
+    }
+    return 0;
 }
 
 static int look(struct visit *visit, struct err *err)
@@ -76,14 +90,15 @@ static int look(struct visit *visit, struct err *err)
     return 0;
 }
 
-/* Once a drift check: it reads every mark on the server. A Tenant that is not in the cache yet must
- * not make its things look like nobody's. */
+/* Once a drift check, and not each time that spares are filled up: it reads every mark on the
+ * server. A Tenant that is not in the cache yet must not make its things look like nobody's. */
 static int look_for_orphans(struct visit *visit, struct err *err)
 {
     AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
     int64_t count = 0;
 
-    if (!visit->rc->drift_check || !visit->looked || !cache_is_synced(visit->services->tenants)) {
+    if (!visit->rc->drift_check || !visit->looked || visit->spares.next_ms > 0 ||
+        !cache_is_synced(visit->services->tenants)) {
         return 0;
     }
     if (server_find_orphans(visit->rc, visit->services, visit->server->name, &count, &words, err)) {
@@ -96,6 +111,15 @@ static int look_for_orphans(struct visit *visit, struct err *err)
                                                "that no Tenant stands for, and are left alone: %s",
                                                (long long)count, buf_text(&words));
     return 0;
+}
+
+/* Whoever empties a server must not take one for empty that keeps what was retained. */
+static int count_retained(struct visit *visit, struct err *err)
+{
+    return visit->server->draining
+               ? registry_count_retained(visit->services->registry, visit->rc, visit->server->name,
+                                         &visit->retained, err)
+               : 0;
 }
 
 /* ---- the status ---- */
@@ -129,6 +153,21 @@ static bool is_reached(const struct visit *visit)
     return visit->looked && !visit->health.read_only;
 }
 
+static void put_drained(struct condition_set *set, const struct visit *visit)
+{
+    if (!visit->server->draining) {
+        condition_remove(set, CONDITION_DRAINED);
+    } else if (visit->tenants + visit->retained > 0) {
+        put(set, visit, CONDITION_DRAINED, CONDITION_FALSE, "Draining",
+            arena_printf(
+                visit->rc->arena,
+                "%lld tenants live here, and %lld things of deleted tenants are kept here.",
+                (long long)visit->tenants, (long long)visit->retained));
+    } else {
+        put(set, visit, CONDITION_DRAINED, CONDITION_TRUE, "AsSpecified", MESSAGE_DRAINED);
+    }
+}
+
 static void put_conditions(struct condition_set *set, const struct visit *visit, struct buf *words)
 {
     const struct err *failure = &visit->failure;
@@ -144,6 +183,7 @@ static void put_conditions(struct condition_set *set, const struct visit *visit,
     } else if (visit->orphans_known) {
         condition_remove(set, CONDITION_ORPHANED);
     }
+    put_drained(set, visit);
     if (failure->cls == ERR_OK) {
         put(set, visit, CONDITION_READY, CONDITION_TRUE, "AsSpecified", MESSAGE_SERVER_READY);
     } else {
@@ -152,7 +192,7 @@ static void put_conditions(struct condition_set *set, const struct visit *visit,
 }
 
 static void render_status(struct buf *out, const struct visit *visit, const char *version,
-                          const struct condition_set *conditions)
+                          int64_t spares, const struct condition_set *conditions)
 {
     struct jsonw writer;
 
@@ -173,6 +213,9 @@ static void render_status(struct buf *out, const struct visit *visit, const char
         jsonw_int(&writer, "connections", visit->health.max_connections);
     }
     jsonw_int(&writer, "tenants", visit->tenants);
+    if (spares > 0) {
+        jsonw_int(&writer, "spareDatabases", spares);
+    }
     jsonw_array(&writer, "conditions");
     condition_set_write(&writer, conditions);
     jsonw_end_array(&writer);
@@ -180,7 +223,7 @@ static void render_status(struct buf *out, const struct visit *visit, const char
     jsonw_end_object(&writer);
 }
 
-static int write_status(const struct visit *visit, struct err *err)
+static int write_status(struct visit *visit, struct err *err)
 {
     AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
     AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
@@ -190,14 +233,18 @@ static int write_status(const struct visit *visit, struct err *err)
     struct condition_set conditions = server->conditions;
     /* What an unreachable server ran last is still worth knowing. */
     const char *version = visit->looked ? visit->health.version : server->status_version;
+    int64_t spares = visit->failure.cls == ERR_OK && visit->of_spares.cls == ERR_OK
+                         ? visit->spares.ready
+                         : server->status_spares;
 
     put_conditions(&conditions, visit, &words);
     if (server->observed_generation == server->generation &&
-        server->status_tenants == visit->tenants && text_equal(server->status_version, version) &&
+        server->status_tenants == visit->tenants && server->status_spares == spares &&
+        text_equal(server->status_version, version) &&
         condition_set_equal(&conditions, &server->conditions)) {
         return 0;
     }
-    render_status(&json, visit, version, &conditions);
+    render_status(&json, visit, version, spares, &conditions);
     if (kube_apply(visit->services->kube, &visit->rc->call, &ref, NAME_STATUS_MANAGER,
                    buf_str(&json), &answer, err)) {
         return err_wrap(err, "status");
@@ -206,7 +253,7 @@ static int write_status(const struct visit *visit, struct err *err)
     return 0;
 }
 
-static int write_label(const struct visit *visit, struct err *err)
+static int write_label(struct visit *visit, struct err *err)
 {
     AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
     AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
@@ -237,7 +284,7 @@ static int write_label(const struct visit *visit, struct err *err)
 /* ---- the registry's copy ---- */
 
 /* The gateway knows no Kubernetes, and finds the servers in the registry. */
-static int tell_registry(const struct visit *visit, struct err *err)
+static int tell_registry(struct visit *visit, struct err *err)
 {
     struct server_endpoint endpoint = {0};
 
@@ -283,12 +330,29 @@ static void merge(struct outcome *outcome, const struct err *err, int64_t next_m
     *outcome = outcome_merge(outcome, &of_write);
 }
 
+/* Everything but the look itself: each by itself, so that none waits for another. */
+static void finish(struct visit *visit, int64_t next_ms, struct outcome *outcome)
+{
+    static int (*const rest[])(struct visit *, struct err *) = {
+        count_retained, look_for_orphans, write_label, write_status, tell_registry,
+    };
+    struct err err;
+
+    for (size_t i = 0; i < ARRAY_COUNT(rest); i++) {
+        if (rest[i](visit, &err)) {
+            merge(outcome, &err, next_ms);
+        }
+    }
+    if (visit->of_spares.cls != ERR_OK) {
+        merge(outcome, &visit->of_spares, next_ms);
+    }
+}
+
 struct outcome database_server_reconcile(struct reconcile *rc)
 {
     const struct services *services = rc->environment;
     AUTO(record) const struct record *record = cache_get(services->database_servers, rc->key);
     struct visit *visit = ARENA_NEW(rc->arena, struct visit);
-    struct err err;
 
     if (!record) {
         return forget(rc, services);
@@ -303,20 +367,12 @@ struct outcome database_server_reconcile(struct reconcile *rc)
         (visit->failure.cls == ERR_CANCELED || err_has_reason(&visit->failure, "BackendBusy"))) {
         return outcome_from_err(&visit->failure, next_ms);
     }
+    if (visit->spares.next_ms > 0 && (next_ms == 0 || visit->spares.next_ms < next_ms)) {
+        next_ms = visit->spares.next_ms;
+    }
     struct outcome outcome = visit->failure.cls == ERR_OK
                                  ? outcome_done(next_ms)
                                  : outcome_from_err(&visit->failure, next_ms);
-    if (look_for_orphans(visit, &err)) {
-        merge(&outcome, &err, next_ms);
-    }
-    if (write_label(visit, &err)) {
-        merge(&outcome, &err, next_ms);
-    }
-    if (write_status(visit, &err)) {
-        merge(&outcome, &err, next_ms);
-    }
-    if (tell_registry(visit, &err)) {
-        merge(&outcome, &err, next_ms);
-    }
+    finish(visit, next_ms, &outcome);
     return outcome;
 }

@@ -45,7 +45,12 @@ static inline void auto_release_server_loan(struct server_loan *loan)
 /* What many tenants of a server need is looked at by one of them a while: each may ask whether
  * another saw it stand less than max_age_ms ago, and say so. Forgotten when the shared database is
  * found missing, or the DatabaseServer changes. */
-enum server_part { SERVER_SHARED_DATABASE, SERVER_SHARED_ROWS, SERVER_PARTS };
+enum server_part {
+    SERVER_SHARED_DATABASE,
+    SERVER_SHARED_ROWS,
+    SERVER_SPARE, /* one was made */
+    SERVER_PARTS
+};
 bool servers_part_stands(struct servers *servers, const char *server, enum server_part part,
                          int64_t max_age_ms);
 void servers_note_part(struct servers *servers, const char *server, enum server_part part);

@@ -260,6 +260,11 @@ static const struct field capacity_fields[] = {
     INT("connections", struct database_server, capacity_connections),
     END,
 };
+static const struct field spares_fields[] = {
+    INT("count", struct database_server, spare_count),
+    INT("perMinute", struct database_server, spare_per_minute),
+    END,
+};
 static const char *const drift_words[] = {"Heal", "Warn", NULL};
 static const struct field server_spec_fields[] = {
     LIST("hosts", FIELD_TEXTS, struct database_server, hosts, host_count),
@@ -273,6 +278,8 @@ static const struct field server_spec_fields[] = {
     TEXT("maintenanceDatabase", struct database_server, maintenance_database),
     OBJECT("capacity", capacity_fields),
     BOOL("schedulable", struct database_server, schedulable),
+    BOOL("draining", struct database_server, draining),
+    OBJECT("spareDatabases", spares_fields),
     ENUM("drift", struct database_server, drift, drift_words),
     RAW("egress", struct database_server, egress),
     END,
@@ -281,6 +288,7 @@ static const struct field server_status_fields[] = {
     INT("observedGeneration", struct database_server, observed_generation),
     TEXT("version", struct database_server, status_version),
     INT("tenants", struct database_server, status_tenants),
+    INT("spareDatabases", struct database_server, status_spares),
     CONDITIONS(struct database_server, conditions),
     END,
 };
@@ -413,6 +421,7 @@ int database_server_decode(struct str json, struct arena *arena, struct database
                                     .maintenance_database = "postgres",
                                     .shared_database = "tenantry_shared",
                                     .schedulable = true,
+                                    .spare_per_minute = 30,
                                     .status_tenants = -1,
                                     .observed_generation = -1};
     if (codec_decode(json, arena, server_fields, &meta, ret, err)) {

@@ -24,6 +24,7 @@
 #define CONDITION_REACHABLE "Reachable"
 #define CONDITION_HARDENED "Hardened"
 #define CONDITION_ORPHANED "Orphaned"
+#define CONDITION_DRAINED "Drained"
 
 /* What a condition says when it is as it should be. */
 #define MESSAGE_READY "The tenant is as its spec says."

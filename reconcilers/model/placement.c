@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "controller/base/buf.h"
+#include "controller/base/str.h"
+#include "controller/runtime/condition.h"
 #include "reconcilers/model/codec.h"
+#include "reconcilers/model/conditions.h"
 
 struct search {
     struct arena *arena;
@@ -16,6 +19,7 @@ struct search {
     size_t load_count;
     const char *best;
     int64_t best_load;
+    bool best_is_down;
     struct buf *looked_at; /* "a: full with 3 of 3 tenants; b: not schedulable"; full is no harm */
     bool any_full;
 };
@@ -81,12 +85,32 @@ static int64_t load_of(const struct search *search, const char *server)
     return 0;
 }
 
+/* One that was never looked at is not down. */
+static bool is_down(const struct database_server *server)
+{
+    const struct condition *reachable = condition_get(&server->conditions, CONDITION_REACHABLE);
+    return reachable && reachable->status == CONDITION_FALSE;
+}
+
+static bool is_better(const struct search *search, const struct database_server *server,
+                      int64_t load)
+{
+    bool down = is_down(server);
+    if (!search->best || down != search->best_is_down) {
+        return !search->best || !down;
+    }
+    return load < search->best_load ||
+           (load == search->best_load && strcmp(server->name, search->best) < 0);
+}
+
 static void consider(struct search *search, const struct database_server *server)
 {
     int64_t load = load_of(search, server->name);
     const char *separator = search->looked_at->len ? "; " : "";
     if (server->deleting || !server->schedulable) {
         (void)buf_printf(search->looked_at, "%s%s: not schedulable", separator, server->name);
+    } else if (server->draining) {
+        (void)buf_printf(search->looked_at, "%s%s: being drained", separator, server->name);
     } else if (!matches_tier(server, search->tier)) {
         (void)buf_printf(search->looked_at, "%s%s: labels do not match the tier's placement",
                          separator, server->name);
@@ -94,10 +118,10 @@ static void consider(struct search *search, const struct database_server *server
         search->any_full = true;
         (void)buf_printf(search->looked_at, "%s%s: full with %lld of %lld tenants", separator,
                          server->name, (long long)load, (long long)server->capacity_tenants);
-    } else if (!search->best || load < search->best_load ||
-               (load == search->best_load && strcmp(server->name, search->best) < 0)) {
+    } else if (is_better(search, server, load)) {
         search->best = arena_strdup(search->arena, server->name);
         search->best_load = load;
+        search->best_is_down = is_down(server);
     }
 }
 
@@ -133,6 +157,11 @@ static int check_wanted(struct cache *cache, struct search *search, const char *
         return err_set(
             err, ERR_WAIT, "NoServer",
             "spec.database.serverRef names DatabaseServer \"%s\", which is being deleted", wanted);
+    }
+    if (server.draining) {
+        return err_set(
+            err, ERR_WAIT, "NoServer",
+            "spec.database.serverRef names DatabaseServer \"%s\", which is being drained", wanted);
     }
     if (server.capacity_tenants > 0 && load >= server.capacity_tenants) {
         return err_set(

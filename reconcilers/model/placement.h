@@ -17,8 +17,10 @@ struct server_load {
     int64_t tenants;
 };
 
-/* `wanted` when it is not "" (it must exist and not be going), else the schedulable server that the
- * tier's placement matches, with capacity left, carrying the fewest tenants (ties by name).
+/* `wanted` when it is not "" (it must exist, and neither be going nor being drained), else the
+ * schedulable server that the tier's placement matches, with capacity left, carrying the fewest
+ * tenants (ties by name); one that could not be reached when it was looked at comes after all that
+ * could.
  * ret_server is in the arena. Errors: WAIT/NoServer and WAIT/CapacityExhausted with the names and
  * numbers looked at: they heal by themselves once a server is added or freed. */
 MUST_CHECK int placement_choose(struct cache *database_servers, struct arena *arena,

@@ -244,11 +244,15 @@ struct database_server {
     int64_t capacity_tenants;     /* 0 = no limit */
     int64_t capacity_connections; /* 0 = no limit */
     bool schedulable;
+    bool draining;
+    int64_t spare_count;      /* empty databases to have ready; 0 = none */
+    int64_t spare_per_minute; /* how fast they are made */
     enum drift_mode drift;
     const char *egress; /* JSON: what sandboxes may reach; "" = nothing */
     bool in_use_label;
     const char *status_version;
     int64_t status_tenants;
+    int64_t status_spares; /* that were ready when last counted */
     int64_t observed_generation;
     struct condition_set conditions;
 };

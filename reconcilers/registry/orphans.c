@@ -73,3 +73,24 @@ int registry_claims(struct registry *registry, struct reconcile *rc, const char 
     *ret = claims;
     return 0;
 }
+
+int registry_count_retained(struct registry *registry, struct reconcile *rc, const char *server,
+                            int64_t *ret_count, struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    sql_init(&query);
+    SQL(&query, "SELECT count(*) FROM public.tenant_retained WHERE location = ");
+    sql_param(&query, server);
+    SQL(&query, " AND kind <> 'bucket'");
+    if (sql_query(loan.conn, &rc->call, &query, &rows, err)) {
+        return registry_loan_report(&loan, err);
+    }
+    *ret_count = sql_int(rows, 0, 0);
+    return 0;
+}

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "controller/base/attributes.h"
 #include "controller/base/err.h"
@@ -21,5 +22,9 @@ struct registry_claim {
 MUST_CHECK int registry_claims(struct registry *registry, struct reconcile *rc,
                                const char *const *ids, size_t count, struct registry_claim **ret,
                                struct err *err);
+
+/* How many things of deleted tenants are kept on the server. */
+MUST_CHECK int registry_count_retained(struct registry *registry, struct reconcile *rc,
+                                       const char *server, int64_t *ret_count, struct err *err);
 
 #endif

@@ -37,6 +37,7 @@ static void drop_tenants(void)
         AUTO(free)
         char *name = postgres_text(
             NULL, "SELECT quote_ident(datname) FROM pg_database WHERE datname LIKE 'tenant\\_%%' "
+                  "OR datname LIKE 'tenantry\\_spare\\_%%' "
                   "OR datname = 'tenantry_shared'");
         if (!*name) {
             break;
@@ -85,7 +86,7 @@ static long server_port(void)
     return strtol(colon + 1, NULL, 10);
 }
 
-static void feed_server(struct fixture *fixture, long port, const char *drift)
+static void feed_server(struct fixture *fixture, long port, const char *drift, const char *more)
 {
     static int generation;
     AUTO(buf) struct buf json = BUF(OBJECT_MAX_BYTES);
@@ -95,8 +96,8 @@ static void feed_server(struct fixture *fixture, long port, const char *drift)
     (void)buf_printf(&json,
                      "{\"metadata\":{\"name\":\"primary\",\"uid\":\"u-1\",\"generation\":%d,"
                      "\"resourceVersion\":\"%d\"},\"spec\":{\"hosts\":[\"127.0.0.1\"],"
-                     "\"port\":%ld,\"sslmode\":\"verify-full\",\"drift\":\"%s\",\"caBundle\":",
-                     generation, generation, port, drift);
+                     "\"port\":%ld,\"sslmode\":\"verify-full\",\"drift\":\"%s\"%s,\"caBundle\":",
+                     generation, generation, port, drift, more);
     (void)buf_append_json(&json, str_from(secret_bytes(&fixture->ca_pem)));
     CHECK(buf_append_text(&json, ",\"credentialsSecretRef\":{\"name\":\"unused\"}}}"));
     handler.replace_begin(handler.context);
@@ -160,7 +161,7 @@ int fixture_set_up(void **state)
         .domain = "tenants.localhost",
     };
     make_registry(fixture);
-    feed_server(fixture, server_port(), "Heal");
+    feed_server(fixture, server_port(), "Heal", "");
     fixture->services.servers =
         servers_new(NULL, fixture->services.database_servers, "tenantry-system", CONNECTIONS);
     servers_set_credentials(fixture->services.servers, give_credentials, fixture);
@@ -188,12 +189,19 @@ int fixture_tear_down(void **state)
 
 void fixture_set_drift(struct fixture *fixture, const char *drift)
 {
-    feed_server(fixture, server_port(), drift);
+    feed_server(fixture, server_port(), drift, "");
 }
 
 void fixture_lose_server(struct fixture *fixture)
 {
-    feed_server(fixture, NOBODYS_PORT, "Heal");
+    feed_server(fixture, NOBODYS_PORT, "Heal", "");
+}
+
+void fixture_set_spares(struct fixture *fixture, int count)
+{
+    AUTO(free)
+    char *spec = xasprintf(",\"spareDatabases\":{\"count\":%d,\"perMinute\":600}", count);
+    feed_server(fixture, server_port(), "Heal", spec);
 }
 
 struct sql_conn *fixture_connect_as(const struct fixture *fixture, const char *database,

@@ -32,6 +32,9 @@ void fixture_lose_server(struct fixture *fixture);
 /* Set its spec.drift, and the right port again. */
 void fixture_set_drift(struct fixture *fixture, const char *drift);
 
+/* Set its spec.spareDatabases.count. */
+void fixture_set_spares(struct fixture *fixture, int count);
+
 extern const struct tier tier_small; /* 5 connections, 10 s, 60 s idle in a transaction */
 
 /* Tenant `name`, with that as its subdomain. */

@@ -85,11 +85,60 @@ static void nobody_is_explained(void **state)
     cache_free(cache);
 }
 
+static void a_server_that_is_drained_takes_nobody(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {SERVER("a", "", ",\"draining\":true")};
+    AUTO(arena) struct arena arena = {0};
+    const struct tier tier = {.name = "free"};
+    const char *server = NULL;
+    struct err err = {0};
+    arena_init(&arena, 0);
+    struct cache *cache = servers_of(specs, 1);
+    CHECK_FAILS(placement_choose(cache, &arena, &tier, "", NULL, 0, &server, &err), &err, ERR_WAIT,
+                "NoServer");
+    CHECK_NOT_NULL(strstr(err.message, "a: being drained"));
+    CHECK_FAILS(placement_choose(cache, &arena, &tier, "a", NULL, 0, &server, &err), &err, ERR_WAIT,
+                "NoServer");
+    CHECK_NOT_NULL(strstr(err.message, "is being drained"));
+    cache_free(cache);
+}
+
+#define SERVER_THAT_IS(name, reachable)                                                            \
+    "{\"metadata\":{\"name\":\"" name "\",\"uid\":\"u-" name                                       \
+    "\",\"resourceVersion\":\"1\"},\"spec\":{\"hosts\":[\"h\"]},\"status\":{\"conditions\":["      \
+    "{\"type\":\"Reachable\",\"status\":\"" reachable "\",\"reason\":\"X\",\"message\":\"\","      \
+    "\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}}"
+
+/* One that is down gets a tenant only where all are: it will come back. */
+static void who_can_be_reached_goes_before_who_is_emptier(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {SERVER_THAT_IS("a", "False"), SERVER_THAT_IS("b", "True"),
+                                        SERVER_THAT_IS("c", "False")};
+    const struct server_load loads[] = {{"a", 1}, {"b", 9}};
+    AUTO(arena) struct arena arena = {0};
+    const struct tier tier = {.name = "free"};
+    const char *server = NULL;
+    struct err err = {0};
+    arena_init(&arena, 0);
+    struct cache *cache = servers_of(specs, 3);
+    CHECK_OK(placement_choose(cache, &arena, &tier, "", loads, 2, &server, &err), &err);
+    CHECK_TEXT(server, "b");
+    cache_free(cache);
+    cache = servers_of(specs, 1);
+    CHECK_OK(placement_choose(cache, &arena, &tier, "", loads, 2, &server, &err), &err);
+    CHECK_TEXT(server, "a");
+    cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(emptiest_matching_server_wins),
         cmocka_unit_test(nobody_is_explained),
+        cmocka_unit_test(a_server_that_is_drained_takes_nobody),
+        cmocka_unit_test(who_can_be_reached_goes_before_who_is_emptier),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
