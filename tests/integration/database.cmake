@@ -43,3 +43,8 @@ set_tests_properties(test_attack PROPERTIES RESOURCE_LOCK postgres_tenants)
 tenantry_integration_test(test_watchdog test_watchdog.c postgres_tenants tenantry_database PkgConfig::PQ)
 target_sources(test_watchdog PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
 set_tests_properties(test_watchdog PROPERTIES RESOURCE_LOCK postgres_tenants)
+
+# bench/spares, on the same fixture: it runs a step, and measures it.
+add_executable(bench-spares ${PROJECT_SOURCE_DIR}/bench/spares.c postgres.c database_fixture.c)
+target_link_libraries(bench-spares PRIVATE tenantry_database tenantry_test_support PkgConfig::CMOCKA)
+set_target_properties(bench-spares PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
