@@ -43,11 +43,17 @@ as_postgres()
     "${lend[@]}" "$@"
 }
 
+# postgres_host RUN: the address that the server of a run folder listens on.
+postgres_host()
+{
+    cat -- "$1/postgres-address" 2>/dev/null || echo 127.0.0.1
+}
+
 # postgres_url RUN USER PASSWORD DATABASE: a libpq URI that checks the server's certificate. PASSWORD may be empty.
 postgres_url()
 {
-    printf 'postgresql://%s@127.0.0.1:%s/%s?sslmode=verify-full&sslrootcert=%s\n' \
-        "$2${3:+:$3}" "$(stable_port "$1" postgres)" "$4" "$1/postgres-ca.crt"
+    printf 'postgresql://%s@%s:%s/%s?sslmode=verify-full&sslrootcert=%s\n' \
+        "$2${3:+:$3}" "$(postgres_host "$1")" "$(stable_port "$1" postgres)" "$4" "$1/postgres-ca.crt"
 }
 
 # postgres_query URL: run the SQL of stdin in one session, stop at the first error, print rows bare.

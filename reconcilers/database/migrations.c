@@ -13,6 +13,8 @@
 #include "reconcilers/database/servers.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/steps.h"
+#include "reconcilers/database/upgrade.h"
+#include "reconcilers/registry/fleet.h"
 
 enum { CONFIG_MAX_BYTES = 4 << 20, FILES_MAX = 1000, PASSWORD_CHARACTERS = 32 };
 
@@ -24,6 +26,7 @@ struct run {
     struct migration_file *files;
     size_t count;
     size_t applied;
+    const char *target; /* of the fleet: what all who name this ConfigMap come to */
 };
 
 /* ---- the ConfigMap ---- */
@@ -133,6 +136,27 @@ static int apply_as_role(struct run *run, struct sql_conn *conn, struct err *err
     return result;
 }
 
+/* Its last file says what a tenant has: those before it can neither change nor be put between. */
+static const char *name_target(const struct run *run)
+{
+    const struct migration_file *last = run->count > 0 ? &run->files[run->count - 1] : NULL;
+
+    return last ? arena_printf(run->rc->arena, "migrations %s %s %.12s",
+                               run->work->tenant->migrations, last->name, last->checksum)
+                : "";
+}
+
+struct turn {
+    struct run *run;
+    struct sql_conn *conn;
+};
+
+static int apply_turn(void *context, struct err *err)
+{
+    struct turn *turn = context;
+    return apply_as_role(turn->run, turn->conn, err);
+}
+
 static int migrate_on(struct run *run, struct sql_conn *conn, size_t *ret_before, struct err *err)
 {
     const struct call *call = &run->rc->call;
@@ -145,7 +169,11 @@ static int migrate_on(struct run *run, struct sql_conn *conn, size_t *ret_before
         return -1;
     }
     *ret_before = run->applied;
-    return run->applied < run->count ? apply_as_role(run, conn, err) : 0;
+    run->target = name_target(run);
+    struct turn turn = {.run = run, .conn = conn};
+    return run->applied < run->count
+               ? upgrade_run(run->rc, run->work, run->target, apply_turn, &turn, err)
+               : 0;
 }
 
 static int migrate(struct run *run, size_t *ret_before, struct err *err)
@@ -161,6 +189,20 @@ static int migrate(struct run *run, size_t *ret_before, struct err *err)
         return -1;
     }
     return 0;
+}
+
+/* Once the status says so too, there is nothing to write any more. */
+static int note_version(const struct run *run, struct err *err)
+{
+    const struct tenant_work *work = run->work;
+    const struct tenant_status *status = &work->tenant->status;
+
+    if (run->count == 0 || (status->migration_count == work->migration_count &&
+                            text_equal(status->migration_last, work->migration_last))) {
+        return 0;
+    }
+    return fleet_put_migrations(work->services->registry, run->rc, work->tenant_id, run->target,
+                                work->migration_count, err);
 }
 
 int migrations_ensure(struct reconcile *rc, void *subject, struct err *err)
@@ -189,7 +231,7 @@ int migrations_ensure(struct reconcile *rc, void *subject, struct err *err)
     if (run.applied > before && schema_ensure(rc, subject, result ? &of_schema : err)) {
         return -1;
     }
-    return result;
+    return result ? -1 : note_version(&run, err);
 }
 
 /* What a crash in the middle of a migration left, before the owner goes. */

@@ -6,6 +6,8 @@
 #include "reconcilers/database/schema_internal.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/database/steps.h"
+#include "reconcilers/database/upgrade.h"
+#include "reconcilers/registry/fleet.h"
 
 enum { WORDS_MAX_BYTES = 4096 };
 
@@ -89,6 +91,33 @@ int schema_ensure_scope(struct reconcile *rc, const struct tenant_work *work,
     return 0;
 }
 
+struct turn {
+    struct reconcile *rc;
+    const struct tenant_work *work;
+    const struct scope *scope;
+};
+
+static int take_turn(void *context, struct err *err)
+{
+    const struct turn *turn = context;
+    return schema_ensure_scope(turn->rc, turn->work, turn->scope, err);
+}
+
+/* A tenant that stands at an older version waits for its turn in the fleet; a new one has nothing
+ * to lose. */
+static int ensure_own(struct reconcile *rc, const struct tenant_work *work,
+                      const struct scope *scope, struct err *err)
+{
+    struct turn turn = {.rc = rc, .work = work, .scope = scope};
+    int64_t version = work->tenant->status.schema_version;
+
+    if (version == 0 || version >= schema_newest()) {
+        return take_turn(&turn, err);
+    }
+    const char *target = arena_printf(rc->arena, "schema %lld", (long long)schema_newest());
+    return upgrade_run(rc, work, target, take_turn, &turn, err);
+}
+
 /* Tables that all tenants share were seen to by Database, before it let this one in. */
 int schema_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
@@ -96,9 +125,12 @@ int schema_ensure(struct reconcile *rc, void *subject, struct err *err)
     struct scope scope;
 
     scope_init(&scope, rc->arena, work);
-    if (!scope.mode->rows_are_keyed && schema_ensure_scope(rc, work, &scope, err)) {
+    if (!scope.mode->rows_are_keyed && ensure_own(rc, work, &scope, err)) {
         return -1;
     }
     work->schema_version = schema_newest();
-    return 0;
+    return work->tenant->status.schema_version == work->schema_version
+               ? 0
+               : fleet_put_schema(work->services->registry, rc, work->tenant_id,
+                                  work->schema_version, err);
 }

@@ -52,6 +52,7 @@ static const struct field tenant_database_fields[] = {
     OBJECT("serverRef", server_ref_fields),
     LIST("extensions", FIELD_TEXTS, struct tenant, extensions, extension_count),
     OBJECT("migrationsRef", migrations_ref_fields),
+    BOOL("canary", struct tenant, canary),
     END,
 };
 static const struct field billing_fields[] = {

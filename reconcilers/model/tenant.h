@@ -157,6 +157,7 @@ struct tenant {
     const char *const *extensions;
     size_t extension_count;
     const char *migrations;
+    bool canary; /* upgrades of the fleet come to it first */
     const struct sandbox *sandboxes;
     size_t sandbox_count;
     bool lists_sandboxes;       /* false: the tier's */

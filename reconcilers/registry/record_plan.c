@@ -36,6 +36,7 @@ const char *const record_columns[COLUMN_COUNT] = {
     [COLUMN_GATEWAY] = "gateway",
     [COLUMN_PLAN] = "plan",
     [COLUMN_HELD] = "billing_held",
+    [COLUMN_CANARY] = "canary",
     [COLUMN_DATABASE_NAME] = "database_name",
     [COLUMN_SERVER] = "server",
     [COLUMN_ISOLATION] = "isolation",
@@ -287,6 +288,7 @@ void record_wanted(struct arena *arena, const struct tenant *tenant, const struc
         text_is_empty(tenant->display_name) ? tenant->name : tenant->display_name;
     ret->text[COLUMN_SUBDOMAIN] = tenant->subdomain;
     ret->text[COLUMN_STATUS] = tenant->state == TENANT_SUSPENDED ? "suspended" : "active";
+    ret->text[COLUMN_CANARY] = tenant->canary ? "true" : "false";
     ret->text[COLUMN_BILLING_CYCLE] = billing_cycle_text(tenant->billing_cycle);
     ret->text[COLUMN_TENANT_NAME] = tenant->name;
     ret->text[COLUMN_TENANT_UID] = tenant->uid;

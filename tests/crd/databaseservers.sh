@@ -6,7 +6,8 @@ PEM='-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
 accept databaseservers "the smallest" '.'
 accept databaseservers "everything" ".spec += {hosts: [\"pg-0.db.example.com\", \"pg-1.db.example.com\"], port: 6432, targetSessionAttrs: \"primary\",
     sslmode: \"verify-full\", caBundle: \"$PEM\", credentialsSecretRef: {name: \"primary\"}, sharedDatabase: \"shared\",
-    maintenanceDatabase: \"postgres\", capacity: {tenants: 500, connections: 50}, schedulable: false, drift: \"Warn\",
+    maintenanceDatabase: \"postgres\", capacity: {tenants: 500, connections: 50}, schedulable: false, draining: true, drift: \"Warn\",
+    spareDatabases: {count: 10, perMinute: 60},
     egress: [{cidr: \"10.20.0.0/24\", ports: [5432, 6432]}, {cidr: \"fd00::/64\"}]}"
 refuse databaseservers "no hosts" 'del(.spec.hosts)' "spec.hosts: Required value"
 refuse databaseservers "an empty list of hosts" '.spec.hosts = []' "spec.hosts"
@@ -64,3 +65,9 @@ for cidr in 10.0.0.0 10.0.0.0/33 a/8 "" '10.0.0.0/8; x'; do
     refuse databaseservers "egress to '$cidr'" ".spec.egress = [{cidr: \"$cidr\"}]" "egress[0].cidr"
 done
 refuse databaseservers "egress to port 0" '.spec.egress = [{cidr: "10.0.0.0/8", ports: [0]}]' "ports[0]"
+
+for count in -1 1001 '"1"' 1.5; do
+    refuse databaseservers "$count spare databases" ".spec.spareDatabases = {count: $count}" "spareDatabases.count"
+done
+refuse databaseservers "spare databases, but how many" '.spec.spareDatabases = {}' "count: Required value"
+refuse databaseservers "spare databases at no pace" '.spec.spareDatabases = {count: 1, perMinute: 0}' "perMinute"
