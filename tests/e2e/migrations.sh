@@ -68,7 +68,7 @@ for name in "${names[@]}"; do
     within 120 "mended there, it goes on: $name" ready "$name"
 done
 check "with all" '0 5' "$(upgrade 0002_unique.sql failed) $(upgrade 0002_unique.sql done)"
-check "the canary first, then in waves" 'mig4 0 0 1 2 2' "$(registry "SELECT string_agg(w, ' ' ORDER BY n) FROM (SELECT 0 n, (array_agg(t.subdomain ORDER BY f.began_at))[1] w FROM fleet_upgrades f JOIN tenants t ON t.id = f.tenant_id WHERE f.target LIKE 'migrations mig-fleet 0002%'
+check "the canary first, then in waves" 'mig4 0 1 2 2 3' "$(registry "SELECT string_agg(w, ' ' ORDER BY n) FROM (SELECT 0 n, (array_agg(t.subdomain ORDER BY f.began_at))[1] w FROM fleet_upgrades f JOIN tenants t ON t.id = f.tenant_id WHERE f.target LIKE 'migrations mig-fleet 0002%'
     UNION ALL SELECT row_number() OVER (ORDER BY wave), wave::text FROM fleet_upgrades WHERE target LIKE 'migrations mig-fleet 0002%') x")"
 check "each has it once" '1 1 1 1 1' "$(for name in "${names[@]}"; do inside "tenant_$name" "SELECT count(*) FROM pg_constraint WHERE conrelid = 'items'::regclass AND contype = 'u'"; done | xargs)"
 
