@@ -16,6 +16,7 @@ static const struct api_route routes[] = {
     {METHOD_POST, API_WITHOUT_LOGIN | API_WITHOUT_QUOTA | API_SLOW, "/api/login", api_login},
     {METHOD_POST, API_PASSWORD_CHANGE | API_WITHOUT_QUOTA | API_SLOW, "/api/password",
      api_change_password},
+    {METHOD_POST, API_SLOW, "/api/password-resets", api_reset_password},
     {METHOD_GET, 0, "/api/keys", api_list_keys},
     {METHOD_POST, 0, "/api/keys", api_create_key},
     {METHOD_DELETE, 0, "/api/keys/", api_revoke_key},

@@ -16,6 +16,7 @@ void api_list_users(struct api_call *call);
 void api_show_tenant(struct api_call *call);
 void api_login(struct api_call *call);
 void api_change_password(struct api_call *call);
+void api_reset_password(struct api_call *call);
 void api_list_keys(struct api_call *call);
 void api_create_key(struct api_call *call);
 void api_revoke_key(struct api_call *call);

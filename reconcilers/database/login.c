@@ -185,6 +185,7 @@ static void read_wanted(struct login_run *run)
         .limits_known = tier != NULL,
         .connection_limit = CONNECTIONS_DEFAULT,
         .database_limit = -1,
+        .extensions = tenant->extension_count > 0 && run->scope.mode->has_app_schema,
     };
     run->rotation = (struct rotation_wanted){
         .active = tenant->state == TENANT_ACTIVE,

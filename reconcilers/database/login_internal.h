@@ -43,6 +43,7 @@ struct login_wanted {
     int64_t database_limit; /* -1 = none: while two logins are open, what bounds them together */
     int64_t statement_timeout_ms; /* 0 = the server's own */
     int64_t idle_in_transaction_timeout_ms;
+    bool extensions; /* their schema is in the search path */
 };
 
 /* Session settings of a login in the tenant's database. They are defaults, which the tenant may

@@ -31,8 +31,9 @@ const char *login_mark(struct arena *arena, const struct scope *scope,
 {
     char digest[HASH128_TEXT_BYTES];
     const char *text = arena_printf(
-        arena, "%s %s %lld %lld", scope->roles[scope->mode->login_group], scope->schema,
-        (long long)wanted->statement_timeout_ms, (long long)wanted->idle_in_transaction_timeout_ms);
+        arena, "%s %s%s %lld %lld", scope->roles[scope->mode->login_group], scope->schema,
+        wanted->extensions ? " extensions" : "", (long long)wanted->statement_timeout_ms,
+        (long long)wanted->idle_in_transaction_timeout_ms);
 
     hash128_text(hash_128(str_from(text)), digest);
     /* The times stand there in clear too, for the watchdog: the role may change its settings, but

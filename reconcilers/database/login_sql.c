@@ -1,5 +1,6 @@
 /* The statements behind a login role. The password travels as a SCRAM verifier made here. */
 #include "controller/base/str.h"
+#include "reconcilers/database/extensions_internal.h"
 #include "reconcilers/database/login_internal.h"
 
 /* ALTER ROLE login IN DATABASE database SET|RESET ... */
@@ -27,6 +28,9 @@ static void append_defaults(struct sql *script, const struct scope *scope, const
             SQL(script, "app, ");
         }
         sql_ident(script, scope->schema);
+        if (wanted->extensions) {
+            SQL(script, ", " EXTENSIONS_SCHEMA);
+        }
         SQL(script, ";\n");
     }
     if (defaults & DEFAULT_STATEMENT_TIMEOUT) {

@@ -8,6 +8,7 @@
  * so before the end, once everything that was deferred has run, it is looked whether anybody has
  * become its member, and then nothing of the file stays. */
 #include "controller/base/str.h"
+#include "reconcilers/database/extensions_internal.h"
 #include "reconcilers/database/migrations_internal.h"
 #include "reconcilers/database/schema_internal.h"
 
@@ -195,7 +196,11 @@ static int prepare(struct sql_conn *conn, const struct call *call, const struct 
     sql_param(&query, file->text);
     SQL(&query, ", true), set_config('search_path', quote_ident(");
     sql_param(&query, scope->schema);
-    SQL(&query, "), true), set_config('role', ");
+    SQL(&query, ")");
+    if (scope->mode->has_app_schema) {
+        SQL(&query, " || ', " EXTENSIONS_SCHEMA "'");
+    }
+    SQL(&query, ", true), set_config('role', ");
     sql_param(&query, scope->roles[ROLE_OWNER]);
     SQL(&query, ", true)");
     return sql_query(conn, call, &query, NULL, err);

@@ -41,6 +41,11 @@ MUST_CHECK int owner_ensure(struct reconcile *rc, void *subject, struct err *err
 MUST_CHECK int migrations_ensure(struct reconcile *rc, void *subject, struct err *err);
 MUST_CHECK int migrations_finalize(struct reconcile *rc, void *subject, struct err *err);
 
+/* Extensions: those of spec.database.extensions stand in the tenant's database. Errors:
+ * TERMINAL/ExtensionRefused (not in the tier's list), TERMINAL/ExtensionUnavailable,
+ * TERMINAL/InsufficientPrivilege with the statement for a superuser, TERMINAL/NameConflict. */
+MUST_CHECK int extensions_ensure(struct reconcile *rc, void *subject, struct err *err);
+
 /* StorageFence: with nothing left of storage_mb (work->storage_spent), INSERT and UPDATE on the
  * tenant's tables fail with disk_full (53100), and DELETE works; else nothing stands in the way.
  * Errors: RETRY/LockTimeout, RETRY/DatabaseUnreachable. */

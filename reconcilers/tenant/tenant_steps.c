@@ -91,9 +91,15 @@ const struct step tenant_steps[] = {
         .ensure = monitoring_ensure,
     },
     {
-        .name = "Migrations",
+        .name = "Extensions",
         .condition = CONDITION_SCHEMA,
         .needs = {"Schema"},
+        .ensure = extensions_ensure,
+    },
+    {
+        .name = "Migrations",
+        .condition = CONDITION_SCHEMA,
+        .needs = {"Extensions"},
         .ensure = migrations_ensure,
         .finalize = migrations_finalize,
     },

@@ -28,6 +28,11 @@ def get(bucket, key):
     return len(client().get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
+def fetch(bucket, key, file):
+    client().download_file(bucket, key, file)
+    return "fetched"
+
+
 def delete(bucket, key):
     client().delete_object(Bucket=bucket, Key=key)
     return "deleted"

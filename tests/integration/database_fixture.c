@@ -30,6 +30,8 @@ const struct tier tier_small = {
 
 /* ---- the server ---- */
 
+#define HOST "127.0.0.1"
+
 /* What an earlier run left. */
 static void drop_tenants(void)
 {
@@ -86,7 +88,8 @@ static long server_port(void)
     return strtol(colon + 1, NULL, 10);
 }
 
-static void feed_server(struct fixture *fixture, long port, const char *drift, const char *more)
+static void feed_server(struct fixture *fixture, const char *host, long port, const char *drift,
+                        const char *more)
 {
     static int generation;
     AUTO(buf) struct buf json = BUF(OBJECT_MAX_BYTES);
@@ -95,9 +98,9 @@ static void feed_server(struct fixture *fixture, long port, const char *drift, c
     generation++;
     (void)buf_printf(&json,
                      "{\"metadata\":{\"name\":\"primary\",\"uid\":\"u-1\",\"generation\":%d,"
-                     "\"resourceVersion\":\"%d\"},\"spec\":{\"hosts\":[\"127.0.0.1\"],"
+                     "\"resourceVersion\":\"%d\"},\"spec\":{\"hosts\":[\"%s\"],"
                      "\"port\":%ld,\"sslmode\":\"verify-full\",\"drift\":\"%s\"%s,\"caBundle\":",
-                     generation, generation, port, drift, more);
+                     generation, generation, host, port, drift, more);
     (void)buf_append_json(&json, str_from(secret_bytes(&fixture->ca_pem)));
     CHECK(buf_append_text(&json, ",\"credentialsSecretRef\":{\"name\":\"unused\"}}}"));
     handler.replace_begin(handler.context);
@@ -161,7 +164,7 @@ int fixture_set_up(void **state)
         .domain = "tenants.localhost",
     };
     make_registry(fixture);
-    feed_server(fixture, server_port(), "Heal", "");
+    feed_server(fixture, HOST, server_port(), "Heal", "");
     fixture->services.servers =
         servers_new(NULL, fixture->services.database_servers, "tenantry-system", CONNECTIONS);
     servers_set_credentials(fixture->services.servers, give_credentials, fixture);
@@ -189,19 +192,24 @@ int fixture_tear_down(void **state)
 
 void fixture_set_drift(struct fixture *fixture, const char *drift)
 {
-    feed_server(fixture, server_port(), drift, "");
+    feed_server(fixture, HOST, server_port(), drift, "");
 }
 
 void fixture_lose_server(struct fixture *fixture)
 {
-    feed_server(fixture, NOBODYS_PORT, "Heal", "");
+    feed_server(fixture, HOST, NOBODYS_PORT, "Heal", "");
+}
+
+void fixture_set_host(struct fixture *fixture, const char *host)
+{
+    feed_server(fixture, host, server_port(), "Heal", "");
 }
 
 void fixture_set_spares(struct fixture *fixture, int count)
 {
     AUTO(free)
     char *spec = xasprintf(",\"spareDatabases\":{\"count\":%d,\"perMinute\":600}", count);
-    feed_server(fixture, server_port(), "Heal", spec);
+    feed_server(fixture, HOST, server_port(), "Heal", spec);
 }
 
 struct sql_conn *fixture_connect_as(const struct fixture *fixture, const char *database,

@@ -32,6 +32,8 @@ void fixture_lose_server(struct fixture *fixture);
 /* Set its spec.drift, and the right port again. */
 void fixture_set_drift(struct fixture *fixture, const char *drift);
 
+/* Set its spec.hosts: the same server by another name. */
+void fixture_set_host(struct fixture *fixture, const char *host);
 /* Set its spec.spareDatabases.count. */
 void fixture_set_spares(struct fixture *fixture, int count);
 

@@ -144,7 +144,7 @@ static void the_ledger_is_append_only(void **state)
         "SELECT tenant_id, 'users', 'level', 1, used_at, 'd', 'x', id FROM public.usage_ledger");
 }
 
-static void usage_of_a_key_counts_once(void **state)
+static void flexprice_605_usage_of_a_key_counts_once(void **state)
 {
     AUTO(bill) struct bill bill = {0};
     AUTO(arena) struct arena arena = {0};
@@ -185,7 +185,7 @@ static void usage_of_a_key_counts_once(void **state)
               225);
 }
 
-static void a_month_is_rolled_over_once(void **state)
+static void lago_879_a_month_is_rolled_over_once(void **state)
 {
     AUTO(bill) struct bill bill = {0};
 
@@ -288,7 +288,7 @@ static void a_year_costs_ten_months(void **state)
     check_bill(&bill, "2031-03-01", "pending open 477.61 0.00");
 }
 
-static void a_closed_bill_stays(void **state)
+static void pug_sh_123_a_closed_bill_stays(void **state)
 {
     AUTO(bill) struct bill bill = {0};
 
@@ -546,12 +546,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
         TEST(the_ledger_is_append_only),
-        TEST(usage_of_a_key_counts_once),
-        TEST(a_month_is_rolled_over_once),
+        TEST(flexprice_605_usage_of_a_key_counts_once),
+        TEST(lago_879_a_month_is_rolled_over_once),
         TEST(a_bill_explains_itself),
         TEST(a_tier_is_prorated_by_the_day),
         TEST(a_year_costs_ten_months),
-        TEST(a_closed_bill_stays),
+        TEST(pug_sh_123_a_closed_bill_stays),
         TEST(complaint_23_no_duplicate_bills_at_edges),
         TEST(complaint_24_late_usage_is_billed_once),
         TEST(a_credit_is_taken_over),

@@ -1,4 +1,7 @@
-/* What users of other operators complained of, each a test named after where they did. */
+/* What users of other operators complained of, each a test named after where they did. Those about
+ * the end of a database are in test_database_end, about Secrets in test_tenant_objects, about
+ * rotation in test_login_rotation, about bills in test_billing, and about limits in
+ * test_gateway_quota. */
 #include "tests/check.h"
 #include "tests/integration/database_fixture.h"
 #include "tests/integration/postgres.h"
@@ -295,6 +298,111 @@ static void cnpg_11448_the_controllers_own_memberships_are_left_alone(void **sta
     }
 }
 
+/* One credential that all tenants had made every tenant readable. */
+static void kobe_105_no_login_is_shared(void **state)
+{
+    const struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        const struct tenant one = tenant_in(modes[i], "kobe-one", "kobe-one");
+        const struct tenant two = tenant_in(modes[i], "kobe-two", "kobe-two");
+        AUTO(run) struct run of_one;
+        AUTO(run) struct run of_two;
+        struct err err = {0};
+
+        provision(&of_one, fixture, &one);
+        provision(&of_two, fixture, &two);
+        AUTO(sql_conn)
+        struct sql_conn *conn = log_in(fixture, &of_one, of_one.work.place.database, &err);
+        CHECK_NOT_NULL(conn);
+        AUTO(free) char *self = postgres_text(conn, "SELECT session_user");
+        CHECK_TEXT(self, "tenant_kobe_one.a");
+        /* It can become neither the other's login nor the controller. */
+        CHECK(try_sql(conn, "SET SESSION AUTHORIZATION \"tenant_kobe_two.a\"", &err) != 0);
+        CHECK_TEXT(err.code, "42501");
+        CHECK(try_sql(conn, "SET ROLE \"tenant_kobe_two.a\"", &err) != 0);
+        CHECK_TEXT(err.code, "42501");
+        CHECK(try_sql(conn, "SET ROLE " FIXTURE_CONTROLLER, &err) != 0);
+        CHECK_TEXT(err.code, "42501");
+        CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_auth_members m JOIN pg_roles r "
+                                     "ON r.oid = m.member WHERE r.rolname LIKE 'tenant\\_kobe%%.a' "
+                                     "AND pg_get_userbyid(m.roleid) LIKE 'tenant\\_kobe%%' AND "
+                                     "split_part(pg_get_userbyid(m.roleid), '.', 1) <> "
+                                     "split_part(r.rolname, '.', 1)"),
+                  0);
+        sql_close(TAKE(conn));
+        end(fixture, &one);
+        end(fixture, &two);
+    }
+}
+
+/* A list of what is forbidden is never whole: what is not in the tier's list is refused. */
+static void supautils_118_only_listed_extensions_are_made(void **state)
+{
+    static const char *const listed[] = {"citext", "pgcrypto", "file_fdw"};
+    static const char *const wanted[] = {"citext", "pgcrypto"};
+    static const char *const unlisted[] = {"citext", "dblink"};
+    static const char *const untrusted[] = {"file_fdw"};
+    const struct fixture *fixture = *state;
+    struct tenant tenant = tenant_in(ISOLATION_DATABASE, "extended", "extended");
+    struct tier tier = tier_small;
+    AUTO(run) struct run run;
+
+    tier.extensions = listed;
+    tier.extension_count = ARRAY_COUNT(listed);
+    run_provision(&run, fixture, &tenant);
+    run.work.tier = &tier;
+    run.tenant.extensions = unlisted;
+    run.tenant.extension_count = ARRAY_COUNT(unlisted);
+    CHECK_FAILS(extensions_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_TERMINAL,
+                "ExtensionRefused");
+    CHECK_NOT_NULL(strstr(run.err.message, "\"dblink\""));
+    AUTO(sql_conn) struct sql_conn *admin = postgres_connect("dbname=tenant_extended");
+    CHECK_INT(postgres_int(admin, "SELECT count(*) FROM pg_extension WHERE extname = 'citext'"), 0);
+
+    run.tenant.extensions = wanted;
+    run.tenant.extension_count = ARRAY_COUNT(wanted);
+    CHECK_OK(extensions_ensure(&run.rc, &run.work, &run.err), &run.err);
+    CHECK_INT(postgres_int(admin, "SELECT count(*) FROM pg_extension WHERE extname IN ('citext', "
+                                  "'pgcrypto') AND extnamespace = 'extensions'::regnamespace"),
+              2);
+    /* The tenant uses them, and neither adds to their schema nor drops them. */
+    run_make_login(&run, fixture, PASSWORD);
+    struct err err = {0};
+    AUTO(sql_conn) struct sql_conn *conn = log_in(fixture, &run, "tenant_extended", &err);
+    CHECK_NOT_NULL(conn);
+    CHECK_OK(try_sql(conn,
+                     "CREATE TABLE app.t (name extensions.citext); "
+                     "SELECT extensions.gen_random_bytes(8)",
+                     &err),
+             &err);
+    CHECK(try_sql(conn, "CREATE TABLE extensions.t ()", &err) != 0);
+    CHECK_TEXT(err.code, "42501");
+    CHECK(try_sql(conn, "DROP EXTENSION pgcrypto", &err) != 0);
+    CHECK_TEXT(err.code, "42501");
+    /* All is there: not a write. The tenant schema is still what it must be. */
+    const struct quiet since = postgres_quiet_begin();
+    CHECK_OK(extensions_ensure(&run.rc, &run.work, &run.err), &run.err);
+    CHECK_OK(schema_ensure(&run.rc, &run.work, &run.err), &run.err);
+    postgres_quiet_end(&since);
+
+    /* What only a superuser may create is told to one; and never dropped is what was. */
+    run.tenant.extensions = untrusted;
+    run.tenant.extension_count = ARRAY_COUNT(untrusted);
+    CHECK_FAILS(extensions_ensure(&run.rc, &run.work, &run.err), &run.err, ERR_TERMINAL,
+                "InsufficientPrivilege");
+    const char *statement = strstr(run.err.message, "CREATE EXTENSION");
+    CHECK_NOT_NULL(statement);
+    postgres_run(admin, "%s", statement);
+    CHECK_OK(extensions_ensure(&run.rc, &run.work, &run.err), &run.err);
+    CHECK_INT(postgres_int(admin, "SELECT count(*) FROM pg_extension WHERE extname IN ('citext', "
+                                  "'pgcrypto', 'file_fdw')"),
+              3);
+    sql_close(TAKE(conn));
+    sql_close(TAKE(admin));
+    end(fixture, &tenant);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +416,8 @@ int main(void)
         cmocka_unit_test(sqlmesh_4082_the_longest_names_do_not_meet),
         cmocka_unit_test(cnpg_10011_a_tenant_cannot_drop_what_it_lives_in),
         cmocka_unit_test(cnpg_11448_the_controllers_own_memberships_are_left_alone),
+        cmocka_unit_test(kobe_105_no_login_is_shared),
+        cmocka_unit_test(supautils_118_only_listed_extensions_are_made),
     };
     return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }

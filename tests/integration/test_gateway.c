@@ -161,6 +161,52 @@ static void a_new_password_ends_sessions(void **state)
     expect("GET", "acme", "/authz", "key-of-acme", NULL, 204, "");
 }
 
+/* A member has no password at first, and gets one from the tenant's owner. */
+static void an_owner_gives_a_member_the_first_password(void **state)
+{
+    static const char ask[] = "{\"email\":\"dev@acme.com\"}";
+    static const char field[] = "\"temporary_password\":\"";
+    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("dbname=tenant_acme");
+    AUTO(buf) struct buf body = BUF(500);
+    struct reply reply = {0};
+
+    (void)state;
+    postgres_run(conn, "INSERT INTO public.users (email, full_name, role, must_change_password, "
+                       "password_hash) VALUES ('dev@acme.com', 'Dev', 'member', true, '!'), "
+                       "('gone@acme.com', 'Gone', 'member', true, '!disabled!x')");
+    expect("POST", "acme", "/api/password-resets", NULL, ask, 401, NULL);
+    expect("POST", "acme", "/api/password-resets", "key-of-acme", "{}", 400, NULL);
+    expect("POST", "acme", "/api/password-resets", "key-of-acme", "{\"email\":\"nobody@acme.com\"}",
+           404, NULL);
+    expect("POST", "acme", "/api/password-resets", "key-of-acme", "{\"email\":\"gone@acme.com\"}",
+           404, NULL);
+    /* Who has an owner's password is the owner. */
+    expect("POST", "acme", "/api/password-resets", "key-of-acme", "{\"email\":\"alice@acme.com\"}",
+           404, NULL);
+    http_once(&one, "POST", "acme", "/api/password-resets", "key-of-acme", ask, &reply);
+    CHECK_INT(reply.status, 200);
+    const char *found = strstr(reply.body, field);
+    CHECK_NOT_NULL(found);
+    AUTO(free) char *password = xasprintf("%.20s", found + strlen(field));
+    CHECK(buf_printf(&body, "{\"email\":\"dev@acme.com\",\"password\":\"%s\"}", password));
+    http_once(&one, "POST", "acme", "/api/login", NULL, buf_text(&body), &reply);
+    CHECK_INT(reply.status, 200);
+    CHECK_NOT_NULL(strstr(reply.body, "\"must_change_password\":true"));
+    const char *start = strstr(reply.body, "\"token\":\"") + strlen("\"token\":\"");
+    AUTO(free) char *token = xasprintf("%.*s", (int)strcspn(start, "\""), start);
+    expect("GET", "acme", "/api/users", token, NULL, 403,
+           "{\"error\":\"Password change required\"}");
+    change_password(token, password, "a password of my own");
+    /* A member resets nobody's, and the other tenant's owner not this one's. */
+    expect("POST", "acme", "/api/password-resets", token, ask, 403, NULL);
+    expect("POST", "other", "/api/password-resets", "key-of-other", ask, 404, NULL);
+    /* Given another one, his sessions end. */
+    expect("POST", "acme", "/api/password-resets", "key-of-acme", ask, 200, NULL);
+    http_until(&one, "acme", token, 401, SOON_MS);
+    http_until(&two, "acme", token, 401, SOON_MS);
+    postgres_run(conn, "DELETE FROM public.users WHERE email IN ('dev@acme.com', 'gone@acme.com')");
+}
+
 static void a_revoked_key_is_dead_everywhere(void **state)
 {
     AUTO(json) json_t *json = NULL;
@@ -327,6 +373,7 @@ int main(void)
         cmocka_unit_test(users_are_this_tenants_alone),
         cmocka_unit_test(the_first_password_must_be_changed),
         cmocka_unit_test(a_new_password_ends_sessions),
+        cmocka_unit_test(an_owner_gives_a_member_the_first_password),
         cmocka_unit_test(a_revoked_key_is_dead_everywhere),
         cmocka_unit_test(changes_in_the_registry_reach_every_gateway),
         cmocka_unit_test(a_count_that_others_set_is_honoured),

@@ -128,7 +128,7 @@ static void check_no_other(const struct storm *storm)
     CHECK_INT(storm->other, 0);
 }
 
-static void exactly_the_limit_is_admitted(void **state)
+static void kong_2629_exactly_the_limit_is_admitted(void **state)
 {
     struct client clients[CLIENTS];
     pthread_t threads[CLIENTS];
@@ -244,7 +244,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exactly_the_limit_is_admitted),
+        cmocka_unit_test(kong_2629_exactly_the_limit_is_admitted),
         cmocka_unit_test(a_killed_gateway_costs_no_more_than_its_block),
         cmocka_unit_test(a_program_that_counts_in_the_same_row_is_no_way_round),
         cmocka_unit_test(a_stopped_gateway_gives_everything_back),

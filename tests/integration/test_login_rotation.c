@@ -176,7 +176,7 @@ static int64_t requests_of(struct client *clients)
     return fewest;
 }
 
-static void no_request_of_a_busy_client_fails_over_several_rotations(void **state)
+static void zalando_1227_no_request_fails_while_a_login_is_replaced(void **state)
 {
     static const char *const texts[ROTATIONS] = {"1", "2", "3", "4"};
     AUTO(life) struct life life;
@@ -420,7 +420,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_logins_work_under_one_limit_until_the_old_one_is_closed),
-        cmocka_unit_test(no_request_of_a_busy_client_fails_over_several_rotations),
+        cmocka_unit_test(zalando_1227_no_request_fails_while_a_login_is_replaced),
         cmocka_unit_test(a_session_keeps_the_old_login_open_until_its_time_is_over),
         cmocka_unit_test(a_login_is_replaced_once_it_is_old),
         cmocka_unit_test(suspension_closes_both_and_rotates_nothing),

@@ -44,8 +44,17 @@ static void put_files(struct life *life, const struct file *files, size_t count)
 static int migrate(struct life *life)
 {
     struct reconcile *rc = &life->run.rc;
+    const struct tenant_work *work = &life->run.work;
+    struct tenant_status *status = &life->run.tenant.status;
 
-    return migrations_ensure(rc, &life->run.work, &life->run.err);
+    if (migrations_ensure(rc, &life->run.work, &life->run.err)) {
+        return -1;
+    }
+    /* As the status says afterwards. */
+    status->schema_version = 1;
+    status->migration_count = work->migration_count;
+    status->migration_last = work->migration_last;
+    return 0;
 }
 
 /* A tenant that stands, and names its ConfigMap. */

@@ -122,7 +122,7 @@ static void no_password_is_ever_sent(void **state)
 
 /* ---- the connection Secret ---- */
 
-static void a_lost_secret_gets_a_new_password(void **state)
+static void provider_sql_227_a_lost_secret_gets_a_new_password(void **state)
 {
     AUTO(life) struct life life;
     AUTO(kube_secret) struct kube_secret before = {0};
@@ -155,7 +155,7 @@ static void edit_secret(const struct life *life, const char *key, const char *va
              &err);
 }
 
-static void an_edited_secret_is_honoured_or_put_right(void **state)
+static void zalando_524_an_edited_secret_is_honoured_or_put_right(void **state)
 {
     static const char strong[] = "chosen-by-somebody-24-characters";
     AUTO(life) struct life life;
@@ -182,6 +182,27 @@ static void an_edited_secret_is_honoured_or_put_right(void **state)
     life_connection(&life, &secret);
     CHECK_TEXT(life_entry(&secret, "host"), "127.0.0.1");
     CHECK_TEXT(life_entry(&secret, "note"), "of somebody");
+}
+
+/* The Secret was not updated when the server's address changed. */
+static void movetokube_168_the_secret_follows_the_servers_address(void **state)
+{
+    AUTO(life) struct life life;
+    AUTO(kube_secret) struct kube_secret before = {0};
+    AUTO(kube_secret) struct kube_secret after = {0};
+
+    life_init(&life, *state, "moved");
+    life_make(&life);
+    life_connection(&life, &before);
+    CHECK_TEXT(life_entry(&before, "host"), "127.0.0.1");
+    fixture_set_host(life.world->fixture, "localhost");
+    CHECK_OK(life_run(&life, true, false), &life.run.err);
+    life_connection(&life, &after);
+    CHECK_TEXT(life_entry(&after, "host"), "localhost");
+    CHECK_NOT_NULL(strstr(life_entry(&after, "uri"), "@localhost:"));
+    CHECK_TEXT(life_entry(&after, "password"), life_entry(&before, "password"));
+    life_check_login(&life);
+    fixture_set_host(life.world->fixture, "127.0.0.1");
 }
 
 static void the_role_follows_the_secret(void **state)
@@ -459,8 +480,9 @@ int main(void)
         cmocka_unit_test(all_of_it_stands_and_a_second_run_writes_nothing),
         cmocka_unit_test(only_the_owner_may_read_the_temporary_password),
         cmocka_unit_test(no_password_is_ever_sent),
-        cmocka_unit_test(a_lost_secret_gets_a_new_password),
-        cmocka_unit_test(an_edited_secret_is_honoured_or_put_right),
+        cmocka_unit_test(provider_sql_227_a_lost_secret_gets_a_new_password),
+        cmocka_unit_test(zalando_524_an_edited_secret_is_honoured_or_put_right),
+        cmocka_unit_test(movetokube_168_the_secret_follows_the_servers_address),
         cmocka_unit_test(the_role_follows_the_secret),
         cmocka_unit_test(a_password_is_not_made_twice),
         cmocka_unit_test(suspension_keeps_the_secret_and_resuming_opens_it_again),
