@@ -304,8 +304,10 @@ static void kobe_105_no_login_is_shared(void **state)
     const struct fixture *fixture = *state;
 
     for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
-        const struct tenant one = tenant_in(modes[i], "kobe-one", "kobe-one");
-        const struct tenant two = tenant_in(modes[i], "kobe-two", "kobe-two");
+        AUTO(free) char *uid = xasprintf("kobe-%zu", i);
+        AUTO(free) char *other = xasprintf("another-%zu", i);
+        const struct tenant one = tenant_in(modes[i], "kobe-one", uid);
+        const struct tenant two = tenant_in(modes[i], "kobe-two", other);
         AUTO(run) struct run of_one;
         AUTO(run) struct run of_two;
         struct err err = {0};
@@ -381,6 +383,7 @@ static void supautils_118_only_listed_extensions_are_made(void **state)
     CHECK(try_sql(conn, "DROP EXTENSION pgcrypto", &err) != 0);
     CHECK_TEXT(err.code, "42501");
     /* All is there: not a write. The tenant schema is still what it must be. */
+    run.tenant.status.schema_version = run.work.schema_version;
     const struct quiet since = postgres_quiet_begin();
     CHECK_OK(extensions_ensure(&run.rc, &run.work, &run.err), &run.err);
     CHECK_OK(schema_ensure(&run.rc, &run.work, &run.err), &run.err);
