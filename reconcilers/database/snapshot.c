@@ -101,6 +101,33 @@ static int run_plan(const struct taking *taking, struct sql_conn *conn, const st
     return left > 0 ? busy(taking, "sessions that were told to end and have not yet", err) : 0;
 }
 
+/* What the tenant prepared and never committed is no part of what is kept, as of any session that
+ * is ended. What may not be rolled back stays, and is named as an obstacle. */
+static int roll_back_prepared(const struct taking *taking, struct sql_conn *conn, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile *rc = taking->rc;
+    struct prepared *prepared = NULL;
+    size_t count = 0;
+
+    if (database_prepared(conn, &rc->call, rc->arena, taking->scope, &prepared, &count, err)) {
+        return -1;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    if (borrow(taking, taking->scope->database, &loan, err)) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (database_roll_back_prepared(loan.conn, &rc->call, &prepared[i], err) &&
+            !err_has_reason(err, "InsufficientPrivilege")) {
+            return report(&loan, err);
+        }
+    }
+    return 0;
+}
+
 /* ret_there: whether there is a database to dump. What an interrupted DROP left is none. */
 static int seal(const struct taking *taking, bool *ret_there, struct err *err)
 {
@@ -122,7 +149,8 @@ static int seal(const struct taking *taking, bool *ret_there, struct err *err)
         return 0;
     }
     database_plan_seal(taking->scope, seen, &owned, plan);
-    return run_plan(taking, loan.conn, plan, err) || check_obstacles(taking, loan.conn, err)
+    return run_plan(taking, loan.conn, plan, err) || roll_back_prepared(taking, loan.conn, err) ||
+                   check_obstacles(taking, loan.conn, err)
                ? report(&loan, err)
                : 0;
 }
