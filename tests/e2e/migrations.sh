@@ -61,13 +61,13 @@ for name in mig1 mig2 mig3 mig5; do
     within 60 "$name does not begin" is "$name" SchemaReady False UpgradeStopped
     check "and is served as it was" 0 "$(as_tenant "$name" 'SELECT count(*) FROM items')"
 done
-check "nobody but the canary was touched" '1 0' "$(upgrade 0002_unique.sql failed) $(upgrade 0002_unique.sql done)"
+check "nobody but the canary was touched" '1 0' "$(upgrade 0002_unique.sql failed) $(upgrade 0002_unique.sql 'done')"
 matches "they say for whom they wait" 'failed for tenant "mig4"' "$(message mig1 SchemaReady)"
 inside tenant_mig4 'DELETE FROM items WHERE ctid IN (SELECT max(ctid) FROM items)'
 for name in "${names[@]}"; do
     within 120 "mended there, it goes on: $name" ready "$name"
 done
-check "with all" '0 5' "$(upgrade 0002_unique.sql failed) $(upgrade 0002_unique.sql done)"
+check "with all" '0 5' "$(upgrade 0002_unique.sql failed) $(upgrade 0002_unique.sql 'done')"
 check "the canary first, then in waves" 'mig4 0 1 2 2 3' "$(registry "SELECT string_agg(w, ' ' ORDER BY n) FROM (SELECT 0 n, (array_agg(t.subdomain ORDER BY f.began_at))[1] w FROM fleet_upgrades f JOIN tenants t ON t.id = f.tenant_id WHERE f.target LIKE 'migrations mig-fleet 0002%'
     UNION ALL SELECT row_number() OVER (ORDER BY wave), wave::text FROM fleet_upgrades WHERE target LIKE 'migrations mig-fleet 0002%') x")"
 check "each has it once" '1 1 1 1 1' "$(for name in "${names[@]}"; do inside "tenant_$name" "SELECT count(*) FROM pg_constraint WHERE conrelid = 'items'::regclass AND contype = 'u'"; done | xargs)"
@@ -81,7 +81,7 @@ session_close holder
 for name in "${names[@]}"; do
     within 120 "$name has it in the end" ready "$name"
 done
-check "all have" 5 "$(upgrade 0003_note.sql done)"
+check "all have" 5 "$(upgrade 0003_note.sql 'done')"
 
 purge mig "${names[@]}"
 kubectl delete configmap --namespace tenantry-system mig-sql mig-fleet >/dev/null
