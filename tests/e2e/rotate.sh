@@ -4,7 +4,7 @@
 quick_tier()
 {
     jq -n "{apiVersion: \"tenantry.dev/v1alpha1\", kind: \"TenantTier\", metadata: {name: \"rot\"}, spec: {price: {monthly: \"1\"},
-        quotas: {users: 3}, database: {connectionLimit: 6, rotationOverlap: \"8s\"}}} | $1" | kubectl apply --filename - >/dev/null
+        quotas: {users: 3}, database: {connectionLimit: 6, rotationOverlap: \"15s\"}}} | $1" | kubectl apply --filename - >/dev/null
 }
 
 ask_for_rotation()
@@ -49,20 +49,20 @@ check "the request is answered" one "$(of rot .status.lastHandledRotateAt)"
 check "the Secret names it" tenant_rot.b "$(secret tenant-rot rot-database user)"
 check "the one before still works" 1 "$(sql "$old" 'SELECT 1')"
 holds "the tenant stays Ready" ready rot
-becomes 40 "until it has been quiet for a while" '' login retiringUser
+becomes 90 "until it has been quiet for a while" '' login retiringUser
 refused "then it is refused" 'password authentication failed' sql "$old" 'SELECT 1'
 ask_for_rotation two
-need becomes 40 "another one goes back to the first login" tenant_rot.a login user
-becomes 40 "and closes the second" '' login retiringUser
+need becomes 90 "another one goes back to the first login" tenant_rot.a login user
+becomes 90 "and closes the second" '' login retiringUser
 ask_for_rotation three
-need becomes 40 "and another" tenant_rot.b login user
+need becomes 90 "and another" tenant_rot.b login user
 rm -f "$RUN/rot-busy"
 wait "$client1" "$client2"
 check "no request of the busy clients failed" '' "$(grep -h failed "$RUN"/rot-served.* || true)"
 holds "and there were many" test "$(cat "$RUN"/rot-served.* | wc -l)" -gt 8
 within 10 "the rotation is told" event rot CredentialsRotated
 
-becomes 40 "the overlap ends" '' login retiringUser
+becomes 90 "the overlap ends" '' login retiringUser
 quick_tier '.spec.database.rotationPeriod = "10s"'
 within 40 "a login is replaced once it is as old as the tier says" says tenant_rot.a login user
 matches "status says when the next is due" '^20..-..-..T..:..:..' "$(login rotatesAt)"
