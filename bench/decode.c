@@ -19,43 +19,66 @@
 
 enum { FILE_MAX_BYTES = 64 * 1024 * 1024, EVENT_MAX_BYTES = 1024 * 1024, MEASURE_NS = 1000000000 };
 
-/* A Tenant as the API server sends it: managedFields, last-applied, spec, a status with conditions.
+/* managedFields of about so many bytes: the sort of thing that fills an object and is never wanted.
  */
-static void write_object(struct buf *out, int number, int filler_bytes)
+static void write_managed_fields(struct buf *out, int bytes)
+{
+    size_t end = out->len + (size_t)bytes;
+    buf_append_text(out, "\"managedFields\":[{\"apiVersion\":\"tenantry.dev/v1alpha1\","
+                         "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:spec\":{");
+    for (int i = 0; out->len < end; i++) {
+        buf_printf(out, "%s\"f:member%d\":{\".\":{},\"f:email\":{},\"f:name\":{}}", i ? "," : "",
+                   i);
+    }
+    buf_append_text(out, "}},\"manager\":\"kubectl\",\"operation\":\"Apply\","
+                         "\"time\":\"2026-01-02T03:04:05Z\"}],");
+}
+
+static void write_conditions(struct buf *out, int number)
 {
     static const char *const types[] = {"Ready",      "Registered",  "DatabaseReady",
                                         "OwnerReady", "QuotasReady", "Serving"};
-    buf_printf(out,
-               "{\"apiVersion\":\"tenantry.dev/v1alpha1\",\"kind\":\"Tenant\",\"metadata\":{"
-               "\"name\":\"tenant-%06d\",\"uid\":\"8c6f7c3e-1111-4222-8333-%012d\","
-               "\"resourceVersion\":\"%d\",\"generation\":1,\"creationTimestamp\":"
-               "\"2026-01-02T03:04:05Z\",\"finalizers\":[\"tenantry.dev/tenant\"],"
-               "\"managedFields\":[{\"manager\":\"kubectl\",\"operation\":\"Apply\",\"fieldsV1\":{"
-               "\"f:spec\":{\"f:displayName\":{},\"f:owner\":{\"f:email\":{},\"f:name\":{}},"
-               "\"f:tier\":{}},\"f:metadata\":{\"f:labels\":{},\"f:annotations\":{}}}}]},",
-               number, number, number + 1000);
-    buf_append_text(out, "\"filler\":\"");
-    for (int i = 0; i < filler_bytes; i++) {
-        buf_append_char(out, (char)('a' + i % 26));
+
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++) {
+        buf_printf(
+            out,
+            "%s{\"lastTransitionTime\":\"2026-01-02T03:%02d:%02dZ\",\"message\":\"The tenant "
+            "is as its spec says.\",\"observedGeneration\":1,\"reason\":\"AsSpecified\","
+            "\"status\":\"True\",\"type\":\"%s\"}",
+            i ? "," : "", number % 60, (int)i, types[i]);
     }
+}
+
+/* A Tenant as the API server sends it, members sorted: last-applied, managedFields, spec, a status
+ * with conditions. */
+static void write_object(struct buf *out, int number, int filler_bytes)
+{
+    enum { MANAGED_FIELDS_BYTES = 400 };
+
     buf_printf(
         out,
-        "\",\"spec\":{\"displayName\":\"Tenant number %d\",\"tier\":\"premium\",\"owner\":{"
-        "\"email\":\"owner-%d@example.com\",\"name\":\"Owner %d\"},\"deletionPolicy\":"
-        "\"Retain\",\"quotas\":{\"users\":50,\"api_requests\":100000}},\"status\":{"
-        "\"observedGeneration\":1,\"inputsHash\":\"%032d\",\"subdomain\":\"tenant-%06d\","
-        "\"tenantID\":\"0b5e2a2e-1111-4222-8333-%012d\",\"namespace\":\"tenant-tenant-%06d\","
-        "\"database\":{\"server\":\"primary\",\"isolation\":\"Row\",\"name\":"
-        "\"tenantry_shared\",\"schemaVersion\":1},\"conditions\":[",
-        number, number, number, number, number, number, number);
-    for (size_t i = 0; i < ARRAY_COUNT(types); i++) {
-        buf_printf(out,
-                   "%s{\"type\":\"%s\",\"status\":\"True\",\"reason\":\"AsSpecified\",\"message\":"
-                   "\"The tenant is as its spec says.\",\"observedGeneration\":1,"
-                   "\"lastTransitionTime\":\"2026-01-02T03:04:05Z\"}",
-                   i ? "," : "", types[i]);
-    }
-    buf_append_text(out, "]}}");
+        "{\"apiVersion\":\"tenantry.dev/v1alpha1\",\"kind\":\"Tenant\",\"metadata\":{"
+        "\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"{\\\"spec"
+        "\\\":{\\\"tier\\\":\\\"premium\\\",\\\"owner\\\":{\\\"email\\\":\\\"owner-%d@example.com"
+        "\\\"}}}\\n\"},\"creationTimestamp\":\"2026-01-02T03:04:05Z\",\"finalizers\":["
+        "\"tenantry.dev/tenant\"],\"generation\":1,",
+        number);
+    write_managed_fields(out, MANAGED_FIELDS_BYTES + filler_bytes);
+    buf_printf(
+        out,
+        "\"name\":\"tenant-%06d\",\"resourceVersion\":\"%d\",\"uid\":\"8c6f7c3e-1111-4222-8333-"
+        "%012d\"},\"spec\":{\"deletionPolicy\":\"Retain\",\"displayName\":\"Tenant number %d\","
+        "\"owner\":{\"email\":\"owner-%d@example.com\",\"name\":\"Owner %d\"},\"quotas\":{"
+        "\"api_requests\":100000,\"users\":50},\"tier\":\"premium\"},\"status\":{\"conditions\":[",
+        number, number + 1000, number, number, number, number);
+    write_conditions(out, number);
+    buf_printf(
+        out,
+        "],\"database\":{\"isolation\":\"Row\",\"name\":\"tenantry_shared\",\"schemaVersion\":1,"
+        "\"server\":\"primary\"},\"inputsHash\":\"%032d\",\"namespace\":\"tenant-tenant-%06d\","
+        "\"observedGeneration\":1,\"subdomain\":\"tenant-%06d\",\"tenantID\":\"0b5e2a2e-1111-4222-"
+        "8333-%012d\"}}",
+        number, number, number, number);
 }
 
 static void must(bool condition, const char *what)

@@ -158,7 +158,8 @@ static struct arena_block *add_block(struct arena *arena, size_t need_bytes)
     return block;
 }
 
-void *arena_alloc(struct arena *arena, size_t bytes)
+/* Not zeroed. */
+static inline char *take(struct arena *arena, size_t bytes)
 {
     account(arena, bytes);
     size_t need_bytes = (bytes + GAP_BYTES + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
@@ -170,8 +171,12 @@ void *arena_alloc(struct arena *arena, size_t bytes)
     char *pointer = block->data + block->used_bytes;
     block->used_bytes += need_bytes;
     UNPOISON(pointer, bytes);
-    memset(pointer, 0, bytes);
     return pointer;
+}
+
+void *arena_alloc(struct arena *arena, size_t bytes)
+{
+    return memset(take(arena, bytes), 0, bytes);
 }
 
 void *arena_calloc(struct arena *arena, size_t count, size_t bytes)
@@ -194,10 +199,11 @@ char *arena_strndup(struct arena *arena, const char *bytes, size_t count)
     if (count == SIZE_MAX) {
         out_of_memory();
     }
-    char *copy = arena_alloc(arena, count + 1);
+    char *copy = take(arena, count + 1);
     if (count > 0) {
         memcpy(copy, bytes, count);
     }
+    copy[count] = '\0';
     return copy;
 }
 

@@ -73,21 +73,14 @@ static bool fail(struct buf *buf)
     return false;
 }
 
-/* Make room for count more bytes and the NUL. Doubles, but never past the maximum. */
-static bool reserve(struct buf *buf, size_t count)
+static bool grow(struct buf *buf, size_t count)
 {
     enum { FIRST_BYTES = 64 };
 
-    if (buf->failed) {
-        return false;
-    }
     if (count > buf->max_bytes - buf->len || count >= SIZE_MAX - buf->len) {
         return fail(buf);
     }
     size_t need = buf->len + count + 1;
-    if (need <= buf->capacity) {
-        return true;
-    }
     size_t capacity = buf->capacity < FIRST_BYTES ? FIRST_BYTES : buf->capacity;
     while (capacity < need) {
         capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
@@ -98,6 +91,15 @@ static bool reserve(struct buf *buf, size_t count)
     buf->ptr = xrealloc(buf->ptr, capacity);
     buf->capacity = capacity;
     return true;
+}
+
+/* Make room for count more bytes and the NUL. Doubles, but never past the maximum. */
+static inline bool reserve(struct buf *buf, size_t count)
+{
+    if (buf->failed) {
+        return false;
+    }
+    return count < buf->capacity - buf->len || grow(buf, count);
 }
 
 bool buf_append(struct buf *buf, const void *bytes, size_t count)
@@ -123,7 +125,7 @@ bool buf_append_str(struct buf *buf, struct str text)
     return buf_append(buf, text.ptr, text.len);
 }
 
-bool buf_append_char(struct buf *buf, char byte)
+bool buf_append_char_slow(struct buf *buf, char byte)
 {
     return buf_append(buf, &byte, 1);
 }

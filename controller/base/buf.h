@@ -47,7 +47,17 @@ char *buf_detach(struct buf *buf);
 bool buf_append(struct buf *buf, const void *bytes, size_t count);
 bool buf_append_text(struct buf *buf, const char *text);
 bool buf_append_str(struct buf *buf, struct str text);
-bool buf_append_char(struct buf *buf, char byte);
+bool buf_append_char_slow(struct buf *buf, char byte);
+/* Inline, for writers that go byte by byte. */
+static inline bool buf_append_char(struct buf *buf, char byte)
+{
+    if (buf->failed || buf->len + 1 >= buf->capacity) {
+        return buf_append_char_slow(buf, byte);
+    }
+    buf->ptr[buf->len++] = byte;
+    buf->ptr[buf->len] = '\0';
+    return true;
+}
 bool buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 bool buf_vprintf(struct buf *buf, const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 

@@ -179,29 +179,63 @@ static bool take_byte(struct str *rest, char byte)
     return true;
 }
 
-/* "2026-01-02T03:04:05" with each field in its range. */
-static bool take_date_time(struct str *rest, struct tm *ret)
+/* Their number, negative when one is no digit. */
+static inline int two_digits(const char *at)
+{
+    unsigned tens = (unsigned char)at[0] - (unsigned)'0';
+    unsigned ones = (unsigned char)at[1] - (unsigned)'0';
+
+    return tens > 9 || ones > 9 ? -1 : (int)(tens * 10 + ones);
+}
+
+static bool is_leap(int year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+/* Days since 1970-01-01 in the Gregorian calendar, also before its time. Not timegm(), which takes
+ * a lock, looks at the time zone and searches: every condition of every object bears a time. */
+static int64_t days_since_epoch(int year, int month, int day)
+{
+    static const int days_before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    enum { LEAP_DAYS_BEFORE_1970 = 477, DAYS_A_YEAR = 365 };
+    int past = year - 1; /* the last whole year; -1 in year 0, itself a leap year */
+    int leap_days = year == 0 ? -1 : past / 4 - past / 100 + past / 400;
+
+    return (int64_t)(year - 1970) * DAYS_A_YEAR + leap_days - LEAP_DAYS_BEFORE_1970 +
+           days_before[month - 1] + (month > 2 && is_leap(year)) + day - 1;
+}
+
+/* "2026-01-02T03:04:05" with each field in its range, as seconds since the epoch. */
+static bool take_date_time(struct str *rest, int64_t *ret_s)
 {
     static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int year = 0;
-    int month = 0;
-    struct tm tm = {0};
+    enum { BYTES = 19 };
+    const char *at = rest->ptr;
 
-    if (!take_number(rest, 4, &year) || !take_byte(rest, '-') || !take_number(rest, 2, &month) ||
-        !take_byte(rest, '-') || !take_number(rest, 2, &tm.tm_mday) ||
-        !(take_byte(rest, 'T') || take_byte(rest, 't')) || !take_number(rest, 2, &tm.tm_hour) ||
-        !take_byte(rest, ':') || !take_number(rest, 2, &tm.tm_min) || !take_byte(rest, ':') ||
-        !take_number(rest, 2, &tm.tm_sec)) {
+    if (rest->len < BYTES || at[4] != '-' || at[7] != '-' || (at[10] != 'T' && at[10] != 't') ||
+        at[13] != ':' || at[16] != ':') {
         return false;
     }
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    if (month < 1 || month > 12 || tm.tm_mday < 1 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-        tm.tm_sec > 59 || tm.tm_mday > month_days[month - 1] + (leap && month == 2 ? 1 : 0)) {
+    int century = two_digits(at);
+    int of_century = two_digits(at + 2);
+    int month = two_digits(at + 5);
+    int day = two_digits(at + 8);
+    int hour = two_digits(at + 11);
+    int minute = two_digits(at + 14);
+    int second = two_digits(at + 17);
+    if ((century | of_century | month | day | hour | minute | second) < 0) {
         return false;
     }
-    tm.tm_year = year - 1900;
-    tm.tm_mon = month - 1;
-    *ret = tm;
+    int year = century * 100 + of_century;
+    if (month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 ||
+        day > month_days[month - 1] + (is_leap(year) && month == 2 ? 1 : 0)) {
+        return false;
+    }
+    *ret_s = days_since_epoch(year, month, day) * INT64_C(86400) + (int64_t)hour * 3600 +
+             (int64_t)minute * 60 + second;
+    rest->ptr += BYTES;
+    rest->len -= BYTES;
     return true;
 }
 
@@ -248,15 +282,15 @@ static bool take_offset_s(struct str *rest, int64_t *ret_s)
 
 bool clock_parse(struct str text, int64_t *ret_wall_us)
 {
-    struct tm tm = {0};
+    int64_t local_s = 0;
     int64_t fraction_us = 0;
     int64_t offset_s = 0;
 
-    if (!take_date_time(&text, &tm) || !take_fraction_us(&text, &fraction_us) ||
+    if (!take_date_time(&text, &local_s) || !take_fraction_us(&text, &fraction_us) ||
         !take_offset_s(&text, &offset_s) || text.len > 0) {
         return false;
     }
-    *ret_wall_us = ((int64_t)timegm(&tm) - offset_s) * us_per_s + fraction_us;
+    *ret_wall_us = (local_s - offset_s) * us_per_s + fraction_us;
     return true;
 }
 

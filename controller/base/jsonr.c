@@ -32,12 +32,20 @@ static bool fail(struct jsonr *reader)
     return false;
 }
 
+/* From `at`, the first byte that is no white space. The API server sends none, so one comparison
+ * has to settle it. */
+static inline const char *after_space(const char *at, const char *end)
+{
+    while (at < end && (unsigned char)*at <= ' ' &&
+           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
+        at++;
+    }
+    return at;
+}
+
 static inline void skip_space(struct jsonr *reader)
 {
-    while (reader->at < reader->end && (*reader->at == ' ' || *reader->at == '\n' ||
-                                        *reader->at == '\r' || *reader->at == '\t')) {
-        reader->at++;
-    }
+    reader->at = after_space(reader->at, reader->end);
 }
 
 bool jsonr_at_end(struct jsonr *reader)
@@ -46,10 +54,10 @@ bool jsonr_at_end(struct jsonr *reader)
     return !reader->failed && reader->depth == 0 && reader->at == reader->end;
 }
 
-enum jsonr_type jsonr_peek(struct jsonr *reader)
+static inline enum jsonr_type peek(struct jsonr *reader)
 {
     skip_space(reader);
-    if (reader->failed || reader->at == reader->end) {
+    if (reader->at == reader->end) { /* also after a failure */
         return JSONR_NONE;
     }
     switch (*reader->at) {
@@ -75,10 +83,15 @@ enum jsonr_type jsonr_peek(struct jsonr *reader)
     }
 }
 
+enum jsonr_type jsonr_peek(struct jsonr *reader)
+{
+    return peek(reader);
+}
+
 /* True when the value here has this type; otherwise it is consumed. */
 static inline bool expect(struct jsonr *reader, enum jsonr_type type)
 {
-    if (jsonr_peek(reader) == type) {
+    if (peek(reader) == type) {
         return true;
     }
     (void)jsonr_skip(reader);
@@ -98,41 +111,52 @@ static bool begin(struct jsonr *reader, bool is_object)
     return true;
 }
 
+/* The same for the types that one byte tells. */
+static inline bool expect_byte(struct jsonr *reader, char first)
+{
+    skip_space(reader);
+    if (reader->at < reader->end && *reader->at == first) {
+        return true;
+    }
+    (void)jsonr_skip(reader);
+    return false;
+}
+
 bool jsonr_object_begin(struct jsonr *reader)
 {
-    return expect(reader, JSONR_OBJECT) && begin(reader, true);
+    return expect_byte(reader, '{') && begin(reader, true);
 }
 
 bool jsonr_array_begin(struct jsonr *reader)
 {
-    return expect(reader, JSONR_ARRAY) && begin(reader, false);
+    return expect_byte(reader, '[') && begin(reader, false);
 }
 
 /* Step over the comma to the next member or element, or over the end of the container. Asked on the
  * wrong kind of level, as after a begin that returned false at the top, it fails. */
 static inline bool next_item(struct jsonr *reader, bool is_object)
 {
-    if (reader->failed || reader->depth == 0) {
+    if (reader->depth == 0) {
         return fail(reader);
     }
     uint64_t bit = UINT64_C(1) << (reader->depth - 1);
-    skip_space(reader);
-    if (reader->at == reader->end || ((reader->is_object & bit) != 0) != is_object) {
+    const char *at = after_space(reader->at, reader->end);
+    if (at == reader->end || ((reader->is_object & bit) != 0) != is_object) {
         return fail(reader);
     }
-    if (*reader->at == (is_object ? '}' : ']')) {
-        reader->at++;
+    if (*at == (is_object ? '}' : ']')) {
+        reader->at = at + 1;
         reader->depth--;
         return false;
     }
     if (reader->has_item & bit) {
-        if (*reader->at != ',') {
+        if (*at != ',') {
             return fail(reader);
         }
-        reader->at++;
-        skip_space(reader);
+        at = after_space(at + 1, reader->end);
     }
     reader->has_item |= bit;
+    reader->at = at;
     return true;
 }
 
@@ -211,8 +235,8 @@ static size_t escape_bytes(const char *at, const char *end)
     }
 }
 
-/* Read the string whose quote stands here; its syntax and UTF-8 are checked. */
-static inline bool read_string(struct jsonr *reader, struct str *ret_raw, bool *ret_has_escape)
+/* The string whose quote stands here, whatever it holds. */
+static bool read_any_string(struct jsonr *reader, struct str *ret_raw, bool *ret_has_escape)
 {
     const char *start = reader->at + 1;
     const char *at = start;
@@ -238,25 +262,71 @@ static inline bool read_string(struct jsonr *reader, struct str *ret_raw, bool *
     return true;
 }
 
+/* Read the string whose quote stands here; its syntax and UTF-8 are checked. Most strings are a few
+ * plain ASCII characters: a look or two find their end. */
+static inline bool read_string(struct jsonr *reader, struct str *ret_raw, bool *ret_has_escape)
+{
+    const char *start = reader->at + 1;
+
+    const char *at = start;
+    uint64_t tops = 0;
+    uint64_t stops = 0;
+
+    while (!stops && !tops && reader->end - at >= RUN_BYTES) {
+        stops = run_stops(at, &tops);
+        at += stops ? __builtin_ctzll(stops) : RUN_BYTES;
+    }
+    if (!stops || *at != '"' || (tops & ((stops & -stops) - 1))) {
+        return read_any_string(reader, ret_raw, ret_has_escape);
+    }
+    reader->at = at + 1;
+    *ret_raw = (struct str){start, (size_t)(at - start)};
+    return true;
+}
+
 bool jsonr_member(struct jsonr *reader, struct str *ret_raw_name)
 {
-    struct str name;
     bool has_escape = false;
 
     if (!next_item(reader, true)) {
         return false;
     }
     if (reader->at == reader->end || *reader->at != '"' ||
-        !read_string(reader, &name, &has_escape)) {
+        !read_string(reader, ret_raw_name, &has_escape)) {
         return fail(reader);
     }
-    skip_space(reader);
-    if (reader->at == reader->end || *reader->at != ':') {
+    const char *at = after_space(reader->at, reader->end);
+    if (at == reader->end || *at != ':') {
         return fail(reader);
     }
-    reader->at++;
-    skip_space(reader);
-    *ret_raw_name = name;
+    reader->at = after_space(at + 1, reader->end);
+    return true;
+}
+
+bool jsonr_member_among(struct jsonr *reader, const struct jsonr_name *names, size_t count,
+                        size_t *index)
+{
+    size_t guess = *index < count ? *index : 0;
+    struct str name;
+
+    if (jsonr_member_is(reader, names[guess].quoted)) {
+        *index = guess;
+        return true;
+    }
+    if (!jsonr_member(reader, &name)) {
+        return false;
+    }
+    for (size_t i = guess; i < count; i++) {
+        if (str_equal(name, names[i].plain)) {
+            *index = i;
+            return true;
+        }
+    }
+    size_t found = 0;
+    while (found < guess && !str_equal(name, names[found].plain)) {
+        found++;
+    }
+    *index = found < guess ? found : count;
     return true;
 }
 
@@ -264,7 +334,7 @@ bool jsonr_raw_string(struct jsonr *reader, struct str *ret_raw)
 {
     bool has_escape = false;
 
-    return expect(reader, JSONR_STRING) && read_string(reader, ret_raw, &has_escape);
+    return expect_byte(reader, '"') && read_string(reader, ret_raw, &has_escape);
 }
 
 static char simple_escape(char letter)
@@ -357,7 +427,7 @@ bool jsonr_string(struct jsonr *reader, struct arena *arena, const char **ret_te
     struct str raw;
     bool has_escape = false;
 
-    if (!expect(reader, JSONR_STRING) || !read_string(reader, &raw, &has_escape)) {
+    if (!expect_byte(reader, '"') || !read_string(reader, &raw, &has_escape)) {
         return false;
     }
     if (!has_escape) {
@@ -420,10 +490,39 @@ static bool read_number(struct jsonr *reader, struct str *ret_number)
     return true;
 }
 
+/* A number of so many digits at most that nothing can overflow, with no more to it; false, and
+ * nothing consumed, for any other. */
+static inline bool read_short_int(struct jsonr *reader, int64_t *ret_value)
+{
+    enum { DIGITS_MAX = 18 };
+    const char *at = reader->at;
+    bool negative = at < reader->end && *at == '-';
+    const char *first = at + negative;
+    int64_t value = 0;
+
+    for (at = first; at < reader->end && (unsigned char)(*at - '0') <= 9; at++) {
+        if (at - first == DIGITS_MAX) {
+            return false;
+        }
+        value = value * 10 + (*at - '0');
+    }
+    if (at == first || at == reader->end || *at == '.' || *at == 'e' || *at == 'E' ||
+        (*first == '0' && at - first > 1)) {
+        return false;
+    }
+    reader->at = at;
+    *ret_value = negative ? -value : value;
+    return true;
+}
+
 bool jsonr_int64(struct jsonr *reader, int64_t *ret_value)
 {
     struct str number;
 
+    skip_space(reader);
+    if (read_short_int(reader, ret_value)) {
+        return true;
+    }
     /* What has a fraction or an exponent is no number to str_to_int64. */
     return expect(reader, JSONR_NUMBER) && read_number(reader, &number) &&
            str_to_int64(number, ret_value);
@@ -524,8 +623,14 @@ static inline void scan_next(struct scan *scan)
 
 static bool skip_string(struct jsonr *reader)
 {
-    struct scan scan = {.at = reader->at + 1, .end = reader->end};
+    const char *start = reader->at + 1;
+    const char *quote = memchr(start, '"', (size_t)(reader->end - start));
 
+    if (quote && !memchr(start, '\\', (size_t)(quote - start))) {
+        reader->at = quote + 1;
+        return true;
+    }
+    struct scan scan = {.at = start, .end = reader->end};
     for (; scan.at < scan.end; scan_next(&scan)) {
         struct block block;
         scan_block(&scan, &block);
@@ -543,17 +648,39 @@ struct nesting {
     int depth;
 };
 
-static inline bool nesting_step(struct nesting *nesting, char bracket, int depth_max)
+static inline bool nesting_step(struct nesting *nesting, char bracket, bool opens, int depth_max)
 {
-    if (bracket == '{' || bracket == '[') {
-        nesting->is_object = nesting->is_object << 1 | (bracket == '{');
+    uint64_t is_curly = (unsigned char)bracket >> 5 & 1;
+
+    if (opens) {
+        nesting->is_object = nesting->is_object << 1 | is_curly;
         return nesting->depth++ < depth_max;
     }
-    bool closes_object = bracket == '}';
-    bool matches = (nesting->is_object & 1) == closes_object;
+    bool matches = (nesting->is_object & 1) == is_curly;
     nesting->is_object >>= 1;
     nesting->depth--;
     return matches;
+}
+
+/* Leave out of a block's brackets the empty pairs, {} and [], inside of the container:
+ * managedFields are full of them, and they change nothing. Near the limit of depth they are looked
+ * at, too. */
+static inline uint64_t without_pairs(const char *at, const struct nesting *nesting,
+                                     uint64_t brackets, uint64_t opening, int depth_max)
+{
+    const int to_close = '{' ^ '}'; /* the same for the square ones */
+    uint64_t pairs = opening & (brackets & ~opening) >> 1;
+
+    if (nesting->depth == 0 || nesting->depth + __builtin_popcountll(opening) > depth_max) {
+        return brackets;
+    }
+    for (; pairs; pairs &= pairs - 1) {
+        int i = __builtin_ctzll(pairs);
+        if ((at[i] ^ at[i + 1]) == to_close) {
+            brackets &= ~(UINT64_C(3) << i);
+        }
+    }
+    return brackets;
 }
 
 static bool skip_container(struct jsonr *reader)
@@ -568,9 +695,11 @@ static bool skip_container(struct jsonr *reader)
         uint64_t inside = prefix_parity(block.quotes) ^ scan.in_string;
         scan.in_string = 0 - (inside >> 63);
         uint64_t stray = block.backslashes & ~inside;
-        for (uint64_t rest = block.brackets & ~inside; rest; rest &= rest - 1) {
+        uint64_t rest = without_pairs(scan.at, &nesting, block.brackets & ~inside,
+                                      block.opening & ~inside, depth_max);
+        for (; rest; rest &= rest - 1) {
             int i = __builtin_ctzll(rest);
-            if (!nesting_step(&nesting, scan.at[i], depth_max)) {
+            if (!nesting_step(&nesting, scan.at[i], block.opening >> i & 1, depth_max)) {
                 return fail(reader);
             }
             if (nesting.depth == 0) {
@@ -590,7 +719,7 @@ bool jsonr_skip(struct jsonr *reader)
 {
     struct str number;
 
-    switch (jsonr_peek(reader)) {
+    switch (peek(reader)) {
     case JSONR_OBJECT:
     case JSONR_ARRAY:
         return skip_container(reader);

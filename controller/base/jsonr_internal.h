@@ -18,6 +18,7 @@ struct block {
     uint64_t quotes;
     uint64_t backslashes;
     uint64_t brackets; /* [ ] { } */
+    uint64_t opening;  /* of those, [ and { */
 };
 
 #ifdef JSONR_SSE2
@@ -46,10 +47,12 @@ static inline void block_classify(const char *at, struct block *ret)
         __m128i bytes = load16(at + i);
         /* The square brackets are the curly ones without bit 5. */
         __m128i curly = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
-        __m128i brackets = _mm_or_si128(equal16(curly, '{'), equal16(curly, '}'));
+        __m128i opening = equal16(curly, '{');
+        __m128i brackets = _mm_or_si128(opening, equal16(curly, '}'));
         ret->quotes |= mask16(equal16(bytes, '"')) << i;
         ret->backslashes |= mask16(equal16(bytes, '\\')) << i;
         ret->brackets |= mask16(brackets) << i;
+        ret->opening |= mask16(opening) << i;
     }
 }
 
@@ -105,7 +108,9 @@ static inline void block_classify(const char *at, struct block *ret)
         uint64_t curly = word | EACH_BYTE(0x20);
         ret->quotes |= mask8(equal8(word, '"')) << i;
         ret->backslashes |= mask8(equal8(word, '\\')) << i;
-        ret->brackets |= mask8(equal8(curly, '{') | equal8(curly, '}')) << i;
+        uint64_t opening = equal8(curly, '{');
+        ret->brackets |= mask8(opening | equal8(curly, '}')) << i;
+        ret->opening |= mask8(opening) << i;
     }
 }
 

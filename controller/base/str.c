@@ -1,15 +1,5 @@
 #include "controller/base/str.h"
 
-bool str_equal(struct str a, struct str b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
-bool str_equal_c(struct str a, const char *text)
-{
-    return str_equal(a, str_from(text));
-}
-
 bool str_starts_with(struct str text, struct str prefix)
 {
     return text.len >= prefix.len && str_equal((struct str){text.ptr, prefix.len}, prefix);

@@ -21,8 +21,15 @@ static inline struct str str_from(const char *text)
     return (struct str){text, text ? strlen(text) : 0};
 }
 
-bool str_equal(struct str a, struct str b);
-bool str_equal_c(struct str a, const char *text);
+/* Inline, so that comparing with a constant is a comparison of its length and a word or two. */
+static inline bool str_equal(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+static inline bool str_equal_c(struct str a, const char *text)
+{
+    return str_equal(a, str_from(text));
+}
 bool str_starts_with(struct str text, struct str prefix);
 bool str_ends_with(struct str text, struct str suffix);
 struct str str_trim(struct str text); /* without blanks, tabs, CR and LF at both ends */

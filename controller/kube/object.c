@@ -77,54 +77,69 @@ static bool read_finalizers(struct jsonr *reader, struct arena *arena, struct ku
     return true;
 }
 
-/* The member's place in *meta when it is a plain text, else NULL. */
-static const char **text_member(struct kube_meta *meta, struct str name)
-{
-    const struct {
-        const char *name;
-        const char **target;
-    } members[] = {
-        {"name", &meta->name},
-        {"namespace", &meta->namespace_},
-        {"uid", &meta->uid},
-        {"resourceVersion", &meta->resource_version},
-        {"creationTimestamp", &meta->creation_timestamp},
-        {"deletionTimestamp", &meta->deletion_timestamp},
-    };
+/* managedFields, large and never wanted, is named so that what follows is guessed right. */
+enum member {
+    ANNOTATIONS,
+    CREATION_TIMESTAMP,
+    DELETION_TIMESTAMP,
+    FINALIZERS,
+    GENERATION,
+    LABELS,
+    MANAGED_FIELDS,
+    NAME,
+    NAMESPACE,
+    RESOURCE_VERSION,
+    UID,
+};
+static const struct jsonr_name members[] = {
+    [ANNOTATIONS] = JSONR_NAME("annotations"),
+    [CREATION_TIMESTAMP] = JSONR_NAME("creationTimestamp"),
+    [DELETION_TIMESTAMP] = JSONR_NAME("deletionTimestamp"),
+    [FINALIZERS] = JSONR_NAME("finalizers"),
+    [GENERATION] = JSONR_NAME("generation"),
+    [LABELS] = JSONR_NAME("labels"),
+    [MANAGED_FIELDS] = JSONR_NAME("managedFields"),
+    [NAME] = JSONR_NAME("name"),
+    [NAMESPACE] = JSONR_NAME("namespace"),
+    [RESOURCE_VERSION] = JSONR_NAME("resourceVersion"),
+    [UID] = JSONR_NAME("uid"),
+};
 
-    for (size_t i = 0; i < ARRAY_COUNT(members); i++) {
-        if (str_equal_c(name, members[i].name)) {
-            return members[i].target;
-        }
-    }
-    return NULL;
-}
-
-static bool read_member(struct jsonr *reader, struct arena *arena, struct str name,
+static bool read_member(struct jsonr *reader, struct arena *arena, size_t member,
                         struct kube_meta *meta)
 {
-    const char **text = text_member(meta, name);
-
-    if (text) {
-        const char *value = NULL;
-        if (jsonr_string(reader, arena, &value)) {
-            *text = value;
-        }
-    } else if (str_equal_c(name, "generation")) {
-        int64_t value = 0;
-        if (jsonr_int64(reader, &value)) {
-            meta->generation = value;
-        }
-    } else if (str_equal_c(name, "finalizers")) {
-        return read_finalizers(reader, arena, meta);
-    } else if (str_equal_c(name, "labels")) {
-        return read_pairs(reader, arena, &meta->labels, &meta->label_count);
-    } else if (str_equal_c(name, "annotations")) {
+    switch (member) {
+    case ANNOTATIONS:
         return read_pairs(reader, arena, &meta->annotations, &meta->annotation_count);
-    } else {
+    case CREATION_TIMESTAMP:
+        (void)jsonr_string(reader, arena, &meta->creation_timestamp);
+        return true;
+    case DELETION_TIMESTAMP:
+        (void)jsonr_string(reader, arena, &meta->deletion_timestamp);
+        return true;
+    case FINALIZERS:
+        return read_finalizers(reader, arena, meta);
+    case GENERATION:
+        (void)jsonr_int64(reader, &meta->generation);
+        return true;
+    case LABELS:
+        return read_pairs(reader, arena, &meta->labels, &meta->label_count);
+    case NAME:
+        (void)jsonr_string(reader, arena, &meta->name);
+        return true;
+    case NAMESPACE:
+        (void)jsonr_string(reader, arena, &meta->namespace_);
+        return true;
+    case RESOURCE_VERSION:
+        (void)jsonr_string(reader, arena, &meta->resource_version);
+        return true;
+    case UID:
+        (void)jsonr_string(reader, arena, &meta->uid);
+        return true;
+    default:
         jsonr_skip(reader);
+        return true;
     }
-    return true;
 }
 
 bool kube_meta_read(struct jsonr *reader, struct arena *arena, struct kube_meta *ret)
@@ -136,13 +151,12 @@ bool kube_meta_read(struct jsonr *reader, struct arena *arena, struct kube_meta 
         .resource_version = "",
         .creation_timestamp = "",
     };
-    struct str name;
 
     if (!jsonr_object_begin(reader)) {
         return false;
     }
-    while (jsonr_member(reader, &name)) {
-        if (!read_member(reader, arena, name, &meta)) {
+    for (size_t i = 0; jsonr_member_among(reader, members, ARRAY_COUNT(members), &i); i++) {
+        if (!read_member(reader, arena, i, &meta)) {
             return false;
         }
     }

@@ -38,11 +38,14 @@ static void read_metadata(struct jsonr *reader, bool with_annotations, struct ob
     }
 }
 
-/* The object at the reader, which is consumed. */
-static bool read_object(struct jsonr *reader, bool with_annotations, struct object_glance *glance)
+/* The object at the reader, as far as its kind and metadata: the API server writes them first.
+ * *ret_stopped says whether the reader stands there, in the object, or behind all of it. */
+static bool read_object(struct jsonr *reader, bool with_annotations, struct object_glance *glance,
+                        bool *ret_stopped)
 {
     struct str name;
 
+    *ret_stopped = false;
     if (!jsonr_object_begin(reader)) {
         return false;
     }
@@ -56,6 +59,10 @@ static bool read_object(struct jsonr *reader, bool with_annotations, struct obje
         } else {
             jsonr_skip(reader);
         }
+        if (glance->kind.len > 0 && glance->has_metadata && !jsonr_failed(reader)) {
+            *ret_stopped = true;
+            return true;
+        }
     }
     return !jsonr_failed(reader);
 }
@@ -64,9 +71,10 @@ bool object_glance_read(struct str json, struct object_glance *ret)
 {
     struct object_glance glance = {0};
     struct jsonr reader;
+    bool stopped = false;
 
     jsonr_init(&reader, json);
-    if (!read_object(&reader, false, &glance) || !jsonr_at_end(&reader)) {
+    if (!read_object(&reader, false, &glance, &stopped) || (!stopped && !jsonr_at_end(&reader))) {
         return false;
     }
     *ret = glance;
@@ -89,34 +97,62 @@ static enum watch_line_type line_type(struct str name)
     return WATCH_LINE_UNKNOWN;
 }
 
-static bool read_line(struct jsonr *reader, struct watch_line *line)
+/* The value of "object", behind a type that is known: what is left of the line but its last brace.
+ * That it is one whole object shows when it is decoded. */
+static bool read_rest(struct jsonr *reader, struct watch_line *line)
+{
+    struct str rest = {reader->at, (size_t)(reader->end - reader->at)};
+    bool stopped = false;
+
+    rest = str_trim(rest);
+    if (!str_ends_with(rest, STR("}"))) {
+        return false;
+    }
+    rest.len--;
+    line->object = str_trim(rest);
+    jsonr_init(reader, line->object);
+    return read_object(reader, line->type == WATCH_LINE_BOOKMARK, &line->glance, &stopped) &&
+           (stopped || jsonr_at_end(reader));
+}
+
+/* In whatever order its members come. */
+static bool read_members(struct jsonr *reader, struct watch_line *line)
 {
     struct str name;
     struct str type = {0};
 
-    if (!jsonr_object_begin(reader)) {
-        return false;
-    }
     while (jsonr_member(reader, &name)) {
         if (str_equal(name, STR("type"))) {
             if (!jsonr_raw_string(reader, &type)) {
                 return false;
             }
-        } else if (str_equal(name, STR("object"))) {
-            (void)jsonr_peek(reader); /* moves to the value's first byte */
-            line->object.ptr = reader->at;
-            /* Annotations matter of bookmarks alone; the type mostly comes first. */
-            bool may_be_bookmark = type.len == 0 || line_type(type) == WATCH_LINE_BOOKMARK;
-            if (!read_object(reader, may_be_bookmark, &line->glance)) {
-                return false;
-            }
-            line->object.len = (size_t)(reader->at - line->object.ptr);
-        } else {
+        } else if (!str_equal(name, STR("object"))) {
             jsonr_skip(reader);
+        } else if (!jsonr_raw(reader, &line->object)) {
+            return false;
         }
     }
+    bool stopped = false;
+    struct jsonr inner;
     line->type = line_type(type);
-    return jsonr_at_end(reader) && line->object.len > 0;
+    jsonr_init(&inner, line->object);
+    return jsonr_at_end(reader) && read_object(&inner, true, &line->glance, &stopped);
+}
+
+static bool read_line(struct jsonr *reader, struct watch_line *line)
+{
+    if (!jsonr_object_begin(reader)) {
+        return false;
+    }
+    const struct jsonr begun = *reader;
+    struct str type;
+    if (jsonr_member_is(reader, STR("\"type\":")) && jsonr_raw_string(reader, &type) &&
+        jsonr_member_is(reader, STR("\"object\":"))) {
+        line->type = line_type(type);
+        return read_rest(reader, line);
+    }
+    *reader = begun;
+    return read_members(reader, line);
 }
 
 int watch_line_parse(struct str text, struct watch_line *ret, struct err *err)

@@ -1,5 +1,5 @@
-/* What the watch itself must know of an object or of a line of a watch stream: read in one pass
- * without a copy. Private to kube/watch and its tests. */
+/* What the watch itself must know of an object or of a line of a watch stream: read as far as kind
+ * and metadata, without a copy. Private to kube/watch and its tests. */
 #ifndef TENANTRY_KUBE_WATCH_LINE_H
 #define TENANTRY_KUBE_WATCH_LINE_H
 
@@ -29,7 +29,7 @@ enum watch_line_type {
 
 struct watch_line {
     enum watch_line_type type;
-    struct str object; /* its JSON */
+    struct str object; /* its JSON; behind kind and metadata not looked at yet */
     struct object_glance glance;
 };
 

@@ -121,36 +121,53 @@ static enum condition_status parse_status(struct str raw)
     return str_equal(raw, STR("False")) ? CONDITION_FALSE : CONDITION_UNKNOWN;
 }
 
-static void read_member(struct jsonr *reader, struct arena *arena, struct str name,
+enum member { TRANSITION_TIME, MESSAGE, OBSERVED_GENERATION, REASON, STATUS, TYPE };
+static const struct jsonr_name members[] = {
+    [TRANSITION_TIME] = JSONR_NAME("lastTransitionTime"),
+    [MESSAGE] = JSONR_NAME("message"),
+    [OBSERVED_GENERATION] = JSONR_NAME("observedGeneration"),
+    [REASON] = JSONR_NAME("reason"),
+    [STATUS] = JSONR_NAME("status"),
+    [TYPE] = JSONR_NAME("type"),
+};
+
+static void read_member(struct jsonr *reader, struct arena *arena, size_t member,
                         struct condition *ret)
 {
     struct str raw = {NULL, 0};
+    int64_t wall_us = 0;
 
-    if (str_equal(name, STR("type"))) {
-        (void)jsonr_string(reader, arena, &ret->type);
-    } else if (str_equal(name, STR("status"))) {
-        if (jsonr_raw_string(reader, &raw)) {
-            ret->status = parse_status(raw);
-        }
-    } else if (str_equal(name, STR("reason"))) {
-        (void)jsonr_string(reader, arena, &ret->reason);
-    } else if (str_equal(name, STR("message"))) {
-        (void)jsonr_string(reader, arena, &ret->message);
-    } else if (str_equal(name, STR("observedGeneration"))) {
-        (void)jsonr_int64(reader, &ret->observed_generation);
-    } else if (str_equal(name, STR("lastTransitionTime"))) {
-        int64_t wall_us = 0;
+    switch (member) {
+    case TRANSITION_TIME:
         if (jsonr_raw_string(reader, &raw) && clock_parse(raw, &wall_us)) {
             ret->transition_s = wall_us / 1000000;
         }
-    } else {
+        return;
+    case MESSAGE:
+        (void)jsonr_string(reader, arena, &ret->message);
+        return;
+    case OBSERVED_GENERATION:
+        (void)jsonr_int64(reader, &ret->observed_generation);
+        return;
+    case REASON:
+        (void)jsonr_string(reader, arena, &ret->reason);
+        return;
+    case STATUS:
+        if (jsonr_raw_string(reader, &raw)) {
+            ret->status = parse_status(raw);
+        }
+        return;
+    case TYPE:
+        (void)jsonr_string(reader, arena, &ret->type);
+        return;
+    default:
         (void)jsonr_skip(reader);
     }
 }
 
 bool condition_set_read(struct jsonr *reader, struct arena *arena, struct condition_set *ret)
 {
-    *ret = (struct condition_set){.count = 0};
+    ret->count = 0;
     if (!jsonr_array_begin(reader)) {
         return false;
     }
@@ -159,9 +176,8 @@ bool condition_set_read(struct jsonr *reader, struct arena *arena, struct condit
             continue; /* no object: consumed */
         }
         struct condition condition = {.type = NULL, .reason = "", .message = ""};
-        struct str name;
-        while (jsonr_member(reader, &name)) {
-            read_member(reader, arena, name, &condition);
+        for (size_t i = 0; jsonr_member_among(reader, members, ARRAY_COUNT(members), &i); i++) {
+            read_member(reader, arena, i, &condition);
         }
         if (condition.type && ret->count < CONDITIONS_MAX &&
             find(ret, condition.type) == ret->count) {

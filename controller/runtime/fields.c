@@ -37,7 +37,7 @@ static void read_enum(struct jsonr *reader, const char *const *words, void *slot
         return;
     }
     for (unsigned index = 0; words[index]; index++) {
-        if (str_equal_c(word, words[index])) {
+        if (words[index][0] == word.ptr[0] && str_equal_c(word, words[index])) {
             memcpy(slot, &index, sizeof(index));
             return;
         }
@@ -237,14 +237,41 @@ static void read_field(struct jsonr *reader, struct arena *arena, const struct f
     }
 }
 
-static const struct field *find_field(const struct field *fields, struct str name)
+/* The field of that name, from `at` on to the table's end. The first letter turns nearly all others
+ * away. */
+static inline const struct field *find_from(const struct field *at, struct str name)
 {
-    for (const struct field *field = fields; field->name; field++) {
-        if (!field->packed_only && str_equal_c(name, field->name)) {
-            return field;
-        }
+    while (at->name &&
+           (at->name[0] != name.ptr[0] || at->packed_only || !str_equal_c(name, at->name))) {
+        at++;
     }
-    return NULL;
+    return at->name ? at : NULL;
+}
+
+/* Members come in the same order mostly, so the search begins behind the last one that was found.
+ */
+static inline const struct field *find_field(const struct field *fields, const struct field *next,
+                                             struct str name)
+{
+    const struct field *field = find_from(next, name);
+    return field || next == fields ? field : find_from(fields, name);
+}
+
+/* False at the object's end. *ret is NULL for a member that the table does not name. */
+static inline bool next_member(struct jsonr *reader, const struct field *fields,
+                               const struct field *next, const struct field **ret)
+{
+    struct str name;
+
+    if (next->quoted.len > 0 && jsonr_member_is(reader, next->quoted)) {
+        *ret = next;
+        return true;
+    }
+    if (!jsonr_member(reader, &name)) {
+        return false;
+    }
+    *ret = find_field(fields, next, name);
+    return true;
 }
 
 bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *fields,
@@ -253,11 +280,12 @@ bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *
     if (!jsonr_object_begin(reader)) {
         return false;
     }
-    struct str name;
-    while (jsonr_member(reader, &name)) {
-        const struct field *field = find_field(fields, name);
+    const struct field *next = fields;
+    const struct field *field = NULL;
+    while (next_member(reader, fields, next, &field)) {
         if (field) {
             read_field(reader, arena, field, target);
+            next = field + 1;
         } else {
             jsonr_skip(reader);
         }
@@ -282,11 +310,11 @@ void fields_default(const struct field *fields, void *target)
 /* ---- packing ---- */
 
 struct packer {
-    const char *const *dictionary;
+    struct dictionary *dictionary;
     struct buf *out;
 };
 
-static void pack_unsigned(struct packer *packer, uint64_t value)
+static inline void pack_unsigned(struct packer *packer, uint64_t value)
 {
     while (value >= 0x80) {
         (void)buf_append_char(packer->out, (char)(unsigned char)(0x80 | (value & 0x7f)));
@@ -302,18 +330,18 @@ static void pack_int(struct packer *packer, int64_t value)
 
 static void pack_text(struct packer *packer, const char *text)
 {
-    const char *shown = text ? text : "";
-    for (uint64_t index = 0; packer->dictionary[index]; index++) {
-        const char *word = packer->dictionary[index];
-        /* The first letter tells nearly all of them apart, without a call. */
-        if (word[0] == shown[0] && strcmp(word, shown) == 0) {
-            pack_unsigned(packer, index << 1 | 1);
-            return;
-        }
+    struct str shown = str_from(text);
+    if (shown.len == 0) {
+        pack_unsigned(packer, 0); /* most texts of most objects; no word is shorter */
+        return;
     }
-    size_t length = strlen(shown);
-    pack_unsigned(packer, (uint64_t)length << 1);
-    (void)buf_append(packer->out, shown, length);
+    int number = packer->dictionary ? dictionary_find(packer->dictionary, shown) : -1;
+    if (number >= 0) {
+        pack_unsigned(packer, (uint64_t)number << 1 | 1);
+        return;
+    }
+    pack_unsigned(packer, (uint64_t)shown.len << 1);
+    (void)buf_append_str(packer->out, shown);
 }
 
 static void pack_conditions(struct packer *packer, const struct condition_set *set)
@@ -391,7 +419,7 @@ static void pack_fields(struct packer *packer, const struct field *fields, const
     }
 }
 
-void fields_pack(const struct field *fields, const char *const *dictionary, const void *source,
+void fields_pack(const struct field *fields, struct dictionary *dictionary, const void *source,
                  struct buf *out)
 {
     struct packer packer = {.dictionary = dictionary, .out = out};
@@ -401,8 +429,7 @@ void fields_pack(const struct field *fields, const char *const *dictionary, cons
 /* ---- unpacking ---- */
 
 struct unpacker {
-    const char *const *dictionary;
-    size_t dictionary_count;
+    struct dictionary *dictionary;
     struct arena *arena;
     const unsigned char *at;
     const unsigned char *end;
@@ -435,10 +462,12 @@ static const char *unpack_text(struct unpacker *unpacker)
     uint64_t head = unpack_unsigned(unpacker);
     uint64_t rest = head >> 1;
     if (head & 1) {
-        if (rest >= unpacker->dictionary_count) {
+        const char *word =
+            unpacker->dictionary ? dictionary_word(unpacker->dictionary, rest) : NULL;
+        if (!word) {
             abort();
         }
-        return unpacker->dictionary[rest];
+        return word;
     }
     if (rest > (uint64_t)(unpacker->end - unpacker->at)) {
         abort();
@@ -534,7 +563,7 @@ static void unpack_fields(struct unpacker *unpacker, const struct field *fields,
     }
 }
 
-void fields_unpack(const struct field *fields, const char *const *dictionary, struct str packed,
+void fields_unpack(const struct field *fields, struct dictionary *dictionary, struct str packed,
                    struct arena *arena, void *target)
 {
     struct unpacker unpacker = {
@@ -543,8 +572,5 @@ void fields_unpack(const struct field *fields, const char *const *dictionary, st
         .at = (const unsigned char *)packed.ptr,
         .end = (const unsigned char *)packed.ptr + packed.len,
     };
-    while (dictionary[unpacker.dictionary_count]) {
-        unpacker.dictionary_count++;
-    }
     unpack_fields(&unpacker, fields, target);
 }

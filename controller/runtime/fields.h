@@ -1,11 +1,11 @@
 /* A struct's members as data: one table reads them from JSON, packs them into a cache record, and
  * unpacks them again, so that the three can never disagree.
  *
- * JSON is read in one pass; members that the table does not name are skipped, values of another
- * type than the table says count as absent (the CRD's schema keeps them out). The packed form is
- * for this process alone: fields in table order, numbers as zigzag varints, texts as length and
- * bytes, or as one small number when they are in the dictionary of words that occur in every object
- * (docs/cache.md). */
+ * JSON is read in one pass, fastest where the table's order is that of the members; members that
+ * the table does not name are skipped, values of another type than the table says count as absent
+ * (the CRD's schema keeps them out). The packed form is for this process alone: fields in table
+ * order, numbers as zigzag varints, texts as length and bytes, or as one small number when they are
+ * in the dictionary of words that occur in every object (docs/cache.md). */
 #ifndef TENANTRY_RUNTIME_FIELDS_H
 #define TENANTRY_RUNTIME_FIELDS_H
 
@@ -17,6 +17,7 @@
 #include "controller/base/buf.h"
 #include "controller/base/jsonr.h"
 #include "controller/base/str.h"
+#include "controller/runtime/dictionary.h"
 
 enum field_kind {
     FIELD_TEXT,       /* const char *, "" when absent                                            */
@@ -34,7 +35,8 @@ enum field_kind {
 };
 
 struct field {
-    const char *name; /* JSON member; NULL ends a table */
+    const char *name;  /* JSON member; NULL ends a table */
+    struct str quoted; /* the same for jsonr_member_is; may be left out */
     enum field_kind kind;
     bool packed_only; /* not read from JSON here: the caller fills it before packing */
     size_t offset;
@@ -44,6 +46,8 @@ struct field {
     const char *const *words; /* NULL-ended */
     int64_t absent;           /* of a FIELD_INT in a list's element, where it is absent */
 };
+
+#define FIELD_NAME(json) .name = (json), .quoted = JSONR_QUOTED(json)
 
 enum { FIELDS_LIST_MAX = 4096 }; /* elements of any one list or map; more are left out */
 
@@ -55,12 +59,12 @@ bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *
 /* Set every text of the table that is NULL to "", so that readers need no test. */
 void fields_default(const struct field *fields, void *target);
 
-/* dictionary: NULL-ended, at most 1,000 words, the same for pack and unpack. */
-void fields_pack(const struct field *fields, const char *const *dictionary, const void *source,
+/* dictionary: the same for pack and unpack; NULL: none. */
+void fields_pack(const struct field *fields, struct dictionary *dictionary, const void *source,
                  struct buf *out);
 /* Strings are in the arena, dictionary words are borrowed. packed must come from fields_pack with
  * the same table: anything else aborts, since it would be memory corruption. */
-void fields_unpack(const struct field *fields, const char *const *dictionary, struct str packed,
+void fields_unpack(const struct field *fields, struct dictionary *dictionary, struct str packed,
                    struct arena *arena, void *target);
 
 #endif

@@ -7,8 +7,6 @@
 #include "controller/base/jsonr.h"
 #include "controller/kube/object.h"
 
-static const char *const dictionary[] = {NULL};
-
 static void take_meta(const struct object_type *type, const struct kube_meta *meta,
                       struct object *object)
 {
@@ -41,7 +39,7 @@ int object_pack(const struct object_type *type, struct str json, struct arena *s
     }
     take_meta(type, &meta, object);
     fields_default(type->fields, target);
-    fields_pack(type->fields, dictionary, target, payload);
+    fields_pack(type->fields, NULL, target, payload);
     *ret_head = (struct record_head){
         .key = text_is_empty(meta.namespace_)
                    ? str_from(meta.name)
@@ -60,7 +58,7 @@ void *object_unpack(const struct object_type *type, const struct record *record,
     const char *key = record_key(record);
     const char *slash = strchr(key, '/');
 
-    fields_unpack(type->fields, dictionary, record_payload(record), arena, target);
+    fields_unpack(type->fields, NULL, record_payload(record), arena, target);
     object->namespace_ = slash ? arena_strndup(arena, key, (size_t)(slash - key)) : "";
     object->name = arena_strdup(arena, slash ? slash + 1 : key);
     object->resource_version = arena_strdup(arena, record_resource_version(record));

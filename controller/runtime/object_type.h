@@ -51,13 +51,13 @@ struct object_type {
         OBJECT_KEPT_FIELD(FIELD_BOOL, has_finalizer)
 /* A member of JSON that goes to a member of the struct. */
 #define TEXT_FIELD(json_, struct_, member_)                                                        \
-    {.name = (json_), .kind = FIELD_TEXT, .offset = offsetof(struct_, member_)}
+    {FIELD_NAME(json_), .kind = FIELD_TEXT, .offset = offsetof(struct_, member_)}
 #define INT_FIELD(json_, struct_, member_)                                                         \
-    {.name = (json_), .kind = FIELD_INT, .offset = offsetof(struct_, member_)}
+    {FIELD_NAME(json_), .kind = FIELD_INT, .offset = offsetof(struct_, member_)}
 #define BOOL_FIELD(json_, struct_, member_)                                                        \
-    {.name = (json_), .kind = FIELD_BOOL, .offset = offsetof(struct_, member_)}
+    {FIELD_NAME(json_), .kind = FIELD_BOOL, .offset = offsetof(struct_, member_)}
 /* An object in JSON whose members go to the same struct. */
-#define PART_FIELD(json_, table_) {.name = (json_), .kind = FIELD_OBJECT, .fields = (table_)}
+#define PART_FIELD(json_, table_) {FIELD_NAME(json_), .kind = FIELD_OBJECT, .fields = (table_)}
 #define END_FIELDS {.name = NULL}
 
 /* For codecs: see struct codec. Errors: TERMINAL/InvalidObject. */

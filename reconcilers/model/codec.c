@@ -1,6 +1,8 @@
 /* Three kinds, each a few tables: metadata that is kept (packed only, filled from struct
  * kube_meta), spec and status. A record's payload is the fields of one top table, packed
- * (runtime/fields.h); key and resource version stand in the record itself. */
+ * (runtime/fields.h); key and resource version stand in the record itself. A Tenant's tables are
+ * sorted as the API server sorts the members, so that each is found where it is looked for first.
+ */
 #include "reconcilers/model/codec.h"
 
 #include <stddef.h>
@@ -38,9 +40,7 @@ static const struct field person_fields[] = {
 const struct field sandbox_fields[] = {
     TEXT("name", struct sandbox, name),
     TEXT("template", struct sandbox, template_),
-    {.name = "replicas",
-     .kind = FIELD_INT,
-     .offset = offsetof(struct sandbox, replicas),
+    {FIELD_NAME("replicas"), .kind = FIELD_INT, .offset = offsetof(struct sandbox, replicas),
      .absent = SANDBOX_REPLICAS},
     OBJECTS("env", struct sandbox, env, env_count, struct text_pair, codec_pair_fields),
     END,
@@ -48,11 +48,11 @@ const struct field sandbox_fields[] = {
 static const struct field server_ref_fields[] = {TEXT("name", struct tenant, server), END};
 static const struct field migrations_ref_fields[] = {TEXT("name", struct tenant, migrations), END};
 static const struct field tenant_database_fields[] = {
-    ENUM("isolation", struct tenant, isolation, isolation_words),
-    OBJECT("serverRef", server_ref_fields),
-    LIST("extensions", FIELD_TEXTS, struct tenant, extensions, extension_count),
-    OBJECT("migrationsRef", migrations_ref_fields),
     BOOL("canary", struct tenant, canary),
+    LIST("extensions", FIELD_TEXTS, struct tenant, extensions, extension_count),
+    ENUM("isolation", struct tenant, isolation, isolation_words),
+    OBJECT("migrationsRef", migrations_ref_fields),
+    OBJECT("serverRef", server_ref_fields),
     END,
 };
 static const struct field billing_fields[] = {
@@ -60,26 +60,26 @@ static const struct field billing_fields[] = {
     END,
 };
 static const struct field tenant_spec_fields[] = {
+    OBJECT("billing", billing_fields),
+    RAW("buckets", struct tenant, buckets),
+    OBJECT("database", tenant_database_fields),
+    INT("deletionGraceDays", struct tenant, deletion_grace_days),
+    ENUM("deletionPolicy", struct tenant, deletion_policy, deletion_policy_words),
     TEXT("displayName", struct tenant, display_name),
+    OBJECTS("members", struct tenant, members, member_count, struct person, person_fields),
+    OBJECT_AT("owner", struct tenant, owner, person_fields),
+    LIST("quotas", FIELD_INT_MAP, struct tenant, quotas, quota_count),
+    OBJECTS("sandboxes", struct tenant, sandboxes, sandbox_count, struct sandbox, sandbox_fields),
+    LIST("settings", FIELD_TEXT_MAP, struct tenant, settings, setting_count),
+    ENUM("state", struct tenant, state, tenant_state_words),
     TEXT("subdomain", struct tenant, subdomain),
     TEXT("tier", struct tenant, tier),
-    ENUM("state", struct tenant, state, tenant_state_words),
-    OBJECT_AT("owner", struct tenant, owner, person_fields),
-    OBJECTS("members", struct tenant, members, member_count, struct person, person_fields),
-    OBJECT("database", tenant_database_fields),
-    OBJECTS("sandboxes", struct tenant, sandboxes, sandbox_count, struct sandbox, sandbox_fields),
-    RAW("buckets", struct tenant, buckets),
-    LIST("quotas", FIELD_INT_MAP, struct tenant, quotas, quota_count),
-    OBJECT("billing", billing_fields),
-    LIST("settings", FIELD_TEXT_MAP, struct tenant, settings, setting_count),
-    ENUM("deletionPolicy", struct tenant, deletion_policy, deletion_policy_words),
-    INT("deletionGraceDays", struct tenant, deletion_grace_days),
     END,
 };
 
 static const struct field quota_use_fields[] = {
-    TEXT("resource", struct quota_use, resource),
     INT("limit", struct quota_use, limit),
+    TEXT("resource", struct quota_use, resource),
     INT("used", struct quota_use, used),
     END,
 };
@@ -95,16 +95,16 @@ static const struct field tenant_bucket_fields[] = {
     END,
 };
 static const struct field secret_ref_fields[] = {
-    TEXT("namespace", struct tenant_status, database_secret_namespace),
     TEXT("name", struct tenant_status, database_secret_name),
+    TEXT("namespace", struct tenant_status, database_secret_namespace),
     END,
 };
 static const struct field login_status_fields[] = {
-    TEXT("user", struct tenant_status, login.user),
     TEXT("issuedAt", struct tenant_status, login.issued_at),
-    TEXT("rotatesAt", struct tenant_status, login.rotates_at),
-    TEXT("retiringUser", struct tenant_status, login.retiring_user),
     TEXT("retiringUntil", struct tenant_status, login.retiring_until),
+    TEXT("retiringUser", struct tenant_status, login.retiring_user),
+    TEXT("rotatesAt", struct tenant_status, login.rotates_at),
+    TEXT("user", struct tenant_status, login.user),
     END,
 };
 static const struct field migration_status_fields[] = {
@@ -113,42 +113,42 @@ static const struct field migration_status_fields[] = {
     END,
 };
 static const struct field status_database_fields[] = {
-    TEXT("server", struct tenant_status, place.server),
     ENUM("isolation", struct tenant_status, place.isolation, isolation_words),
+    OBJECT("login", login_status_fields),
+    OBJECT("migrations", migration_status_fields),
     TEXT("name", struct tenant_status, place.database),
     TEXT("schema", struct tenant_status, place.schema),
     INT("schemaVersion", struct tenant_status, schema_version),
     OBJECT("secretRef", secret_ref_fields),
-    OBJECT("login", login_status_fields),
-    OBJECT("migrations", migration_status_fields),
+    TEXT("server", struct tenant_status, place.server),
     END,
 };
 static const struct field billing_status_fields[] = {
-    TEXT("periodStart", struct billing_status, period_start),
-    TEXT("periodEnd", struct billing_status, period_end),
     TEXT("amountDue", struct billing_status, amount_due),
     TEXT("currency", struct billing_status, currency),
-    TEXT("status", struct billing_status, status),
     TEXT("overdue", struct billing_status, overdue),
+    TEXT("periodEnd", struct billing_status, period_end),
+    TEXT("periodStart", struct billing_status, period_start),
+    TEXT("status", struct billing_status, status),
     END,
 };
 static const struct field tenant_status_fields[] = {
-    INT("observedGeneration", struct tenant_status, observed_generation),
-    TEXT("inputsHash", struct tenant_status, inputs_hash),
-    TEXT("subdomain", struct tenant_status, subdomain),
-    TEXT("tenantID", struct tenant_status, tenant_id),
-    TEXT("namespace", struct tenant_status, namespace_),
-    TEXT("lastHandledReconcileAt", struct tenant_status, handled_reconcile_at),
-    TEXT("lastHandledRotateAt", struct tenant_status, login.handled_rotate_at),
-    OBJECT("database", status_database_fields),
-    OBJECTS("sandboxes", struct tenant_status, sandboxes, sandbox_count, struct sandbox_state,
-            sandbox_state_fields),
+    OBJECT_AT("billing", struct tenant_status, billing, billing_status_fields),
     OBJECTS("buckets", struct tenant_status, buckets, bucket_count, struct tenant_bucket,
             tenant_bucket_fields),
+    CONDITIONS(struct tenant_status, conditions),
+    OBJECT("database", status_database_fields),
+    TEXT("inputsHash", struct tenant_status, inputs_hash),
+    TEXT("lastHandledReconcileAt", struct tenant_status, handled_reconcile_at),
+    TEXT("lastHandledRotateAt", struct tenant_status, login.handled_rotate_at),
+    TEXT("namespace", struct tenant_status, namespace_),
+    INT("observedGeneration", struct tenant_status, observed_generation),
     OBJECTS("quotas", struct tenant_status, quotas, quota_count, struct quota_use,
             quota_use_fields),
-    OBJECT_AT("billing", struct tenant_status, billing, billing_status_fields),
-    CONDITIONS(struct tenant_status, conditions),
+    OBJECTS("sandboxes", struct tenant_status, sandboxes, sandbox_count, struct sandbox_state,
+            sandbox_state_fields),
+    TEXT("subdomain", struct tenant_status, subdomain),
+    TEXT("tenantID", struct tenant_status, tenant_id),
     END,
 };
 
@@ -334,7 +334,7 @@ int codec_decode(struct str json, struct arena *arena, const struct field *field
             jsonr_skip(&reader);
         }
     }
-    if (jsonr_failed(&reader) || !has_meta || text_is_empty(meta->name) ||
+    if (!jsonr_at_end(&reader) || !has_meta || text_is_empty(meta->name) ||
         text_is_empty(meta->uid)) {
         return err_set(err, ERR_TERMINAL, "InvalidObject", "not an object with name and uid");
     }
@@ -456,12 +456,12 @@ void codec_fill_head(struct record_head *head, const char *name, const char *uid
 static int tenant_pack(struct str json, struct arena *scratch, struct buf *payload,
                        struct record_head *ret_head, struct err *err)
 {
-    struct tenant *tenant = ARENA_NEW(scratch, struct tenant);
-    if (tenant_decode(json, scratch, tenant, err)) {
+    struct tenant tenant;
+    if (tenant_decode(json, scratch, &tenant, err)) {
         return -1;
     }
-    codec_fill_head(ret_head, tenant->name, tenant->uid, tenant->resource_version);
-    fields_pack(tenant_fields, record_dictionary, tenant, payload);
+    codec_fill_head(ret_head, tenant.name, tenant.uid, tenant.resource_version);
+    fields_pack(tenant_fields, &record_dictionary, &tenant, payload);
     return 0;
 }
 
@@ -473,7 +473,7 @@ static int tier_pack(struct str json, struct arena *scratch, struct buf *payload
         return -1;
     }
     codec_fill_head(ret_head, tier->name, tier->uid, tier->resource_version);
-    fields_pack(tier_fields, record_dictionary, tier, payload);
+    fields_pack(tier_fields, &record_dictionary, tier, payload);
     return 0;
 }
 
@@ -485,7 +485,7 @@ static int database_server_pack(struct str json, struct arena *scratch, struct b
         return -1;
     }
     codec_fill_head(ret_head, server->name, server->uid, server->resource_version);
-    fields_pack(server_fields, record_dictionary, server, payload);
+    fields_pack(server_fields, &record_dictionary, server, payload);
     return 0;
 }
 
@@ -497,7 +497,7 @@ const struct codec database_server_codec = {.resource = &KUBE_DATABASE_SERVERS,
 void tenant_unpack(const struct record *record, struct arena *arena, struct tenant *ret)
 {
     *ret = (struct tenant){0};
-    fields_unpack(tenant_fields, record_dictionary, record_payload(record), arena, ret);
+    fields_unpack(tenant_fields, &record_dictionary, record_payload(record), arena, ret);
     ret->name = arena_strdup(arena, record_key(record));
     ret->resource_version = arena_strdup(arena, record_resource_version(record));
 }
@@ -505,7 +505,7 @@ void tenant_unpack(const struct record *record, struct arena *arena, struct tena
 void tier_unpack(const struct record *record, struct arena *arena, struct tier *ret)
 {
     *ret = (struct tier){0};
-    fields_unpack(tier_fields, record_dictionary, record_payload(record), arena, ret);
+    fields_unpack(tier_fields, &record_dictionary, record_payload(record), arena, ret);
     ret->name = arena_strdup(arena, record_key(record));
     ret->resource_version = arena_strdup(arena, record_resource_version(record));
 }
@@ -514,26 +514,24 @@ void database_server_unpack(const struct record *record, struct arena *arena,
                             struct database_server *ret)
 {
     *ret = (struct database_server){0};
-    fields_unpack(server_fields, record_dictionary, record_payload(record), arena, ret);
+    fields_unpack(server_fields, &record_dictionary, record_payload(record), arena, ret);
     ret->name = arena_strdup(arena, record_key(record));
     ret->resource_version = arena_strdup(arena, record_resource_version(record));
 }
 
 /* ---- specs alone, to hash ---- */
 
-static const char *const no_dictionary[] = {NULL};
-
 void tenant_spec_pack(const struct tenant *tenant, struct buf *out)
 {
-    fields_pack(tenant_spec_fields, no_dictionary, tenant, out);
+    fields_pack(tenant_spec_fields, NULL, tenant, out);
 }
 
 void tier_spec_pack(const struct tier *tier, struct buf *out)
 {
-    fields_pack(tier_spec_fields, no_dictionary, tier, out);
+    fields_pack(tier_spec_fields, NULL, tier, out);
 }
 
 void database_server_spec_pack(const struct database_server *server, struct buf *out)
 {
-    fields_pack(server_spec_fields, no_dictionary, server, out);
+    fields_pack(server_spec_fields, NULL, server, out);
 }

@@ -15,27 +15,28 @@
 #define CODEC_VERSION "v1alpha1"
 
 /* Shorthand for table rows: T is the struct that `at` is a member of. */
-#define TEXT(json, T, at) {.name = (json), .kind = FIELD_TEXT, .offset = offsetof(T, at)}
-#define RAW(json, T, at) {.name = (json), .kind = FIELD_RAW, .offset = offsetof(T, at)}
-#define INT(json, T, at) {.name = (json), .kind = FIELD_INT, .offset = offsetof(T, at)}
-#define BOOL(json, T, at) {.name = (json), .kind = FIELD_BOOL, .offset = offsetof(T, at)}
+#define TEXT(json, T, at) {FIELD_NAME(json), .kind = FIELD_TEXT, .offset = offsetof(T, at)}
+#define RAW(json, T, at) {FIELD_NAME(json), .kind = FIELD_RAW, .offset = offsetof(T, at)}
+#define INT(json, T, at) {FIELD_NAME(json), .kind = FIELD_INT, .offset = offsetof(T, at)}
+#define BOOL(json, T, at) {FIELD_NAME(json), .kind = FIELD_BOOL, .offset = offsetof(T, at)}
 #define ENUM(json, T, at, w)                                                                       \
-    {.name = (json), .kind = FIELD_ENUM, .offset = offsetof(T, at), .words = (w)}
-#define DURATION(json, T, at) {.name = (json), .kind = FIELD_DURATION, .offset = offsetof(T, at)}
-#define OBJECT(json, table) {.name = (json), .kind = FIELD_OBJECT, .fields = (table)}
+    {FIELD_NAME(json), .kind = FIELD_ENUM, .offset = offsetof(T, at), .words = (w)}
+#define DURATION(json, T, at) {FIELD_NAME(json), .kind = FIELD_DURATION, .offset = offsetof(T, at)}
+#define OBJECT(json, table) {FIELD_NAME(json), .kind = FIELD_OBJECT, .fields = (table)}
 #define OBJECT_AT(json, T, at, table)                                                              \
-    {.name = (json), .kind = FIELD_OBJECT, .offset = offsetof(T, at), .fields = (table)}
+    {FIELD_NAME(json), .kind = FIELD_OBJECT, .offset = offsetof(T, at), .fields = (table)}
 #define LIST(json, kind_, T, at, count)                                                            \
-    {.name = (json), .kind = (kind_), .offset = offsetof(T, at), .count_offset = offsetof(T, count)}
+    {FIELD_NAME(json), .kind = (kind_), .offset = offsetof(T, at),                                 \
+     .count_offset = offsetof(T, count)}
 #define OBJECTS(json, T, at, count, element, table)                                                \
-    {.name = (json),                                                                               \
+    {FIELD_NAME(json),                                                                             \
      .kind = FIELD_OBJECTS,                                                                        \
      .offset = offsetof(T, at),                                                                    \
      .count_offset = offsetof(T, count),                                                           \
      .element_bytes = sizeof(element),                                                             \
      .fields = (table)}
 #define CONDITIONS(T, at)                                                                          \
-    {.name = "conditions", .kind = FIELD_CONDITIONS, .offset = offsetof(T, at)}
+    {FIELD_NAME("conditions"), .kind = FIELD_CONDITIONS, .offset = offsetof(T, at)}
 #define KEPT_TEXT(T, at)                                                                           \
     {.name = #at, .kind = FIELD_TEXT, .packed_only = true, .offset = offsetof(T, at)}
 #define KEPT_INT(T, at)                                                                            \

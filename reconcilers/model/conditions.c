@@ -214,8 +214,7 @@ const struct reason *reason_find(const char *name)
 }
 
 /* The order is not stored anywhere: packed records live in one process only. */
-const char *const record_dictionary[] = {
-    "",
+static const char *const record_words[] = {
     CONDITION_READY,
     CONDITION_REGISTERED,
     CONDITION_DATABASE,
@@ -272,3 +271,5 @@ const char *const record_dictionary[] = {
     "postgres",
     NULL,
 };
+
+struct dictionary record_dictionary = DICTIONARY(record_words);

@@ -93,7 +93,7 @@ static int pack(struct str json, struct arena *scratch, struct buf *payload,
         return -1;
     }
     codec_fill_head(ret_head, store->name, store->uid, store->resource_version);
-    fields_pack(store_fields, record_dictionary, store, payload);
+    fields_pack(store_fields, &record_dictionary, store, payload);
     return 0;
 }
 
@@ -102,16 +102,15 @@ const struct codec object_store_codec = {.resource = &KUBE_OBJECT_STORES, .pack 
 void object_store_unpack(const struct record *record, struct arena *arena, struct object_store *ret)
 {
     *ret = (struct object_store){0};
-    fields_unpack(store_fields, record_dictionary, record_payload(record), arena, ret);
+    fields_unpack(store_fields, &record_dictionary, record_payload(record), arena, ret);
     ret->name = arena_strdup(arena, record_key(record));
     ret->resource_version = arena_strdup(arena, record_resource_version(record));
 }
 
 void object_store_spec_pack(const struct object_store *store, struct buf *out)
 {
-    static const char *const no_dictionary[] = {NULL};
-    fields_pack(store_spec_fields, no_dictionary, store, out);
-    fields_pack(capability_fields, no_dictionary, store, out);
+    fields_pack(store_spec_fields, NULL, store, out);
+    fields_pack(capability_fields, NULL, store, out);
 }
 
 /* ---- which one ---- */

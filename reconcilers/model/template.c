@@ -80,7 +80,7 @@ static int pack(struct str json, struct arena *scratch, struct buf *payload,
         return -1;
     }
     codec_fill_head(ret_head, template_->name, template_->uid, template_->resource_version);
-    fields_pack(template_fields, record_dictionary, template_, payload);
+    fields_pack(template_fields, &record_dictionary, template_, payload);
     return 0;
 }
 
@@ -90,15 +90,14 @@ void sandbox_template_unpack(const struct record *record, struct arena *arena,
                              struct sandbox_template *ret)
 {
     *ret = (struct sandbox_template){0};
-    fields_unpack(template_fields, record_dictionary, record_payload(record), arena, ret);
+    fields_unpack(template_fields, &record_dictionary, record_payload(record), arena, ret);
     ret->name = arena_strdup(arena, record_key(record));
     ret->resource_version = arena_strdup(arena, record_resource_version(record));
 }
 
 void sandbox_template_spec_pack(const struct sandbox_template *template_, struct buf *out)
 {
-    static const char *const no_dictionary[] = {NULL};
-    fields_pack(spec_fields, no_dictionary, template_, out);
+    fields_pack(spec_fields, NULL, template_, out);
 }
 
 const struct sandbox_template *sandbox_template_find(struct cache *templates, struct arena *arena,

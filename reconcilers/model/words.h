@@ -2,6 +2,8 @@
 #ifndef TENANTRY_MODEL_WORDS_H
 #define TENANTRY_MODEL_WORDS_H
 
+#include "controller/runtime/dictionary.h"
+
 extern const char *const tenant_state_words[];
 extern const char *const isolation_words[];
 extern const char *const deletion_policy_words[];
@@ -12,6 +14,6 @@ extern const char *const idle_wake_words[];
 
 /* Texts that stand in nearly every Tenant: condition types, reasons and messages of the good case.
  */
-extern const char *const record_dictionary[];
+extern struct dictionary record_dictionary;
 
 #endif

@@ -25,7 +25,7 @@ struct child_spec {
     int64_t replicas;
 };
 static const struct field spec_fields[] = {
-    {.name = "replicas", .kind = FIELD_INT, .offset = offsetof(struct child_spec, replicas)},
+    {FIELD_NAME("replicas"), .kind = FIELD_INT, .offset = offsetof(struct child_spec, replicas)},
     {.name = NULL},
 };
 
@@ -37,14 +37,13 @@ struct child_status {
     struct condition_set conditions;
 };
 #define STATUS_INT(json, at)                                                                       \
-    {.name = (json), .kind = FIELD_INT, .offset = offsetof(struct child_status, at)}
+    {FIELD_NAME(json), .kind = FIELD_INT, .offset = offsetof(struct child_status, at)}
 static const struct field status_fields[] = {
     STATUS_INT("observedGeneration", observed_generation),
     STATUS_INT("updatedReplicas", updated),
     STATUS_INT("readyReplicas", ready),
     STATUS_INT("availableReplicas", available),
-    {.name = "conditions",
-     .kind = FIELD_CONDITIONS,
+    {FIELD_NAME("conditions"), .kind = FIELD_CONDITIONS,
      .offset = offsetof(struct child_status, conditions)},
     {.name = NULL},
 };
@@ -179,7 +178,7 @@ static int pack(struct str json, struct arena *scratch, struct buf *payload,
                         : str_from(arena_printf(scratch, "%s/%s", meta.namespace_, meta.name));
     ret_head->uid = str_from(meta.uid);
     ret_head->resource_version = str_from(meta.resource_version);
-    fields_pack(child_fields, record_dictionary, child, payload);
+    fields_pack(child_fields, &record_dictionary, child, payload);
     return 0;
 }
 
@@ -196,7 +195,7 @@ const struct codec child_codecs[CHILD_KIND_COUNT] = {
 void child_unpack(const struct record *record, struct arena *arena, struct child *ret)
 {
     *ret = (struct child){0};
-    fields_unpack(child_fields, record_dictionary, record_payload(record), arena, ret);
+    fields_unpack(child_fields, &record_dictionary, record_payload(record), arena, ret);
 }
 
 bool child_is_available(const struct child *child)

@@ -71,7 +71,6 @@ static const struct field fields[] = {
     KEPT(FIELD_BOOL, has_finalizer),
     {.name = NULL},
 };
-static const char *const dictionary[] = {NULL};
 
 static int pack(struct str json, struct arena *scratch, struct buf *payload,
                 struct record_head *ret_head, struct err *err)
@@ -95,7 +94,7 @@ static int pack(struct str json, struct arena *scratch, struct buf *payload,
         thing.has_finalizer |= text_equal(meta.finalizers[i], FINALIZER);
     }
     fields_default(fields, &thing);
-    fields_pack(fields, dictionary, &thing, payload);
+    fields_pack(fields, NULL, &thing, payload);
     *ret_head = (struct record_head){
         .key = str_from(arena_printf(scratch, "%s/%s", meta.namespace_, meta.name)),
         .uid = str_from(meta.uid),
@@ -186,7 +185,7 @@ static struct outcome reconcile(struct reconcile *rc)
     if (!record) {
         return outcome_done(0);
     }
-    fields_unpack(fields, dictionary, record_payload(record), rc->arena, &thing);
+    fields_unpack(fields, NULL, record_payload(record), rc->arena, &thing);
     return act(rc, program, &thing, &err) < 0 ? outcome_from_err(&err, 0) : outcome_done(0);
 }
 

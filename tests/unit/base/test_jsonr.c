@@ -329,6 +329,94 @@ static void depth_is_limited_the_same_for_reading_and_skipping(void **state)
     CHECK(!read_nested(400, true, 0));
 }
 
+/* Whatever is guessed, the same members come, with the same values. */
+static void a_guess_changes_nothing(void **state)
+{
+    static const struct jsonr_name names[] = {JSONR_NAME("a"), JSONR_NAME("bb"), JSONR_NAME("c")};
+    static const struct {
+        const char *text;
+        const char *members; /* a digit each, 3 for one that has no name; ! for failure */
+    } cases[] = {
+        {"{}", ""},
+        {"{\"a\":1,\"bb\":[],\"c\":{\"a\":2}}", "012"},
+        {"{\"c\":1,\"bb\":{},\"a\":\"bb\"}", "210"},
+        {" { \"a\" : 1 , \"c\" :2,\"a\":3 } ", "020"},
+        {"{\"ab\":1,\"b\":2,\"\":3,\"bbb\":4,\"c\":5}", "33332"},
+        {"{\"\\u0061\":1,\"a\":2}", "30"}, /* names are compared as they are written */
+        {"{\"a\":1\"bb\":2}", "0!"},
+        {"{\"a\":1,}", "0!"},
+        {"{,\"a\":1}", "!"},
+        {"{\"a\":1,\"bb\"", "0!"},
+        {"{\"a\":", "0!"},
+        {"{\"a\"", "!"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        for (size_t first = 0; first < 5; first++) {
+            struct guarded copy = guarded_copy(str_from(cases[i].text));
+            AUTO(buf) struct buf seen = BUF(100);
+            struct jsonr reader;
+            jsonr_init(&reader, copy.text);
+            CHECK(jsonr_object_begin(&reader));
+            for (size_t at = first; jsonr_member_among(&reader, names, ARRAY_COUNT(names), &at);
+                 at++) {
+                (void)buf_append_char(&seen, (char)('0' + at));
+                (void)jsonr_skip(&reader);
+            }
+            if (!jsonr_at_end(&reader)) {
+                (void)buf_append_char(&seen, '!');
+            }
+            CHECK_TEXT(buf_text(&seen), cases[i].members);
+            auto_release_guarded(&copy);
+        }
+    }
+}
+
+static void a_guess_in_an_array_is_wrong(void **state)
+{
+    struct jsonr reader;
+
+    (void)state;
+    jsonr_init(&reader, STR("[\"a\":1]"));
+    CHECK(!jsonr_member_is(&reader, STR("\"a\":")));
+    CHECK(jsonr_array_begin(&reader));
+    CHECK(!jsonr_member_is(&reader, STR("\"a\":")));
+    CHECK(jsonr_element(&reader));
+}
+
+/* Empty pairs are left out where blocks of 64 bytes are scanned, wherever in a block they stand. */
+static void empty_pairs_are_skipped_right(void **state)
+{
+    static const struct {
+        const char *value;
+        bool good;
+    } cases[] = {
+        {"[{},[],{}]", true},
+        {"{\"a\":{},\"b\":[{}]}", true},
+        {"{}", true},
+        {"[]", true},
+        {"[[],\"{}\",{\"[]\":[]}]", true},
+        {"[{]}", false},
+        {"[{},[}]", false},
+        {"[[{}]", false},
+        {"[{}}", false},
+        {"{\"a\":[}{]}", false},
+        {"[\"{\",{},\"]\"]", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        for (int before = 0; before < 70; before++) {
+            AUTO(buf) struct buf text = BUF(1000);
+            struct jsonr reader;
+            (void)buf_printf(&text, "[[%*s%s]]", before, "", cases[i].value);
+            jsonr_init(&reader, buf_str(&text));
+            CHECK((jsonr_skip(&reader) && jsonr_at_end(&reader)) == cases[i].good);
+        }
+    }
+}
+
 static void an_empty_text_has_no_value(void **state)
 {
     struct jsonr reader;
@@ -389,6 +477,9 @@ int main(void)
         cmocka_unit_test(a_failed_reader_stays_failed),
         cmocka_unit_test(misuse_fails_instead_of_derailing),
         cmocka_unit_test(depth_is_limited_the_same_for_reading_and_skipping),
+        cmocka_unit_test(a_guess_changes_nothing),
+        cmocka_unit_test(a_guess_in_an_array_is_wrong),
+        cmocka_unit_test(empty_pairs_are_skipped_right),
         cmocka_unit_test(an_empty_text_has_no_value),
         cmocka_unit_test(raw_values_are_their_text),
         cmocka_unit_test(every_prefix_of_a_document_fails),

@@ -131,6 +131,18 @@ static void what_is_no_event_is_refused(void **state)
     }
 }
 
+/* What stands behind kind and metadata is looked at by whoever decodes the object. */
+static void a_line_is_read_as_far_as_it_matters(void **state)
+{
+    (void)state;
+    struct watch_line line =
+        parse("{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"K\",\"metadata\":{"
+              "\"resourceVersion\":\"8\"},\"spec\":[}} ");
+    CHECK_INT(line.type, WATCH_LINE_MODIFIED);
+    expect_str(line.object, "{\"kind\":\"K\",\"metadata\":{\"resourceVersion\":\"8\"},\"spec\":[}");
+    expect_str(line.glance.resource_version, "8");
+}
+
 static void a_glance_at_a_lists_element_needs_a_whole_object(void **state)
 {
     struct object_glance glance;
@@ -154,6 +166,7 @@ int main(void)
         cmocka_unit_test(knows_the_end_of_the_initial_events),
         cmocka_unit_test(odd_objects_are_read_as_far_as_they_go),
         cmocka_unit_test(what_is_no_event_is_refused),
+        cmocka_unit_test(a_line_is_read_as_far_as_it_matters),
         cmocka_unit_test(a_glance_at_a_lists_element_needs_a_whole_object),
     };
 

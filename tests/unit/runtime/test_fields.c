@@ -83,7 +83,8 @@ static const struct field thing_fields[] = {
     {.name = "conditions", .kind = FIELD_CONDITIONS, .offset = offsetof(struct thing, conditions)},
     {.name = NULL},
 };
-static const char *const dictionary[] = {"", "Ready", "known", NULL};
+static const char *const words[] = {"Ready", "known", NULL};
+static struct dictionary dictionary = DICTIONARY(words);
 
 static const char whole[] =
     "{\"text\":\"a\\u00e4\\n\",\"integer\":-9223372036854775808,\"flag\":true,\"color\":\"Blue\","
@@ -133,8 +134,8 @@ static void what_is_packed_comes_back(void **state)
     CHECK(fields_read(&reader, &arena, thing_fields, &read));
     fields_default(thing_fields, &read);
     check_whole(&read);
-    fields_pack(thing_fields, dictionary, &read, &packed);
-    fields_unpack(thing_fields, dictionary, buf_str(&packed), &arena, &back);
+    fields_pack(thing_fields, &dictionary, &read, &packed);
+    fields_unpack(thing_fields, &dictionary, buf_str(&packed), &arena, &back);
     check_whole(&back);
 }
 
@@ -148,9 +149,9 @@ static void nothing_is_packed_small(void **state)
 
     arena_init(&arena, 0);
     fields_default(thing_fields, &empty);
-    fields_pack(thing_fields, dictionary, &empty, &packed);
+    fields_pack(thing_fields, &dictionary, &empty, &packed);
     CHECK_INT(packed.len, 10); /* one byte a field */
-    fields_unpack(thing_fields, dictionary, buf_str(&packed), &arena, &back);
+    fields_unpack(thing_fields, &dictionary, buf_str(&packed), &arena, &back);
     CHECK_TEXT(back.text, "");
     CHECK_INT(back.child_count, 0);
 }
@@ -182,6 +183,26 @@ static void damaged_json_does_no_harm(void **state)
     }
 }
 
+/* Each word is found, and what is nearly one is not. */
+static void a_dictionary_knows_its_words_alone(void **state)
+{
+    static const char *const many[] = {"a",  "b",  "ab", "ba",  "aa",    "bb",    "aba", "bab",
+                                       "cc", "aZ", "Za", "a b", "Ready", "Reedy", "R",   NULL};
+    static struct dictionary filled = DICTIONARY(many);
+
+    (void)state;
+    for (int i = 0; many[i]; i++) {
+        AUTO(free) char *longer = xasprintf("%sx", many[i]);
+        CHECK_INT(dictionary_find(&filled, str_from(many[i])), i);
+        CHECK_TEXT(dictionary_word(&filled, (uint64_t)i), many[i]);
+        CHECK_INT(dictionary_find(&filled, str_from(longer)), -1);
+    }
+    CHECK_INT(dictionary_find(&filled, STR("")), -1);
+    CHECK_INT(dictionary_find(&filled, STR("Raedy")), -1); /* same length, same ends */
+    CHECK(!dictionary_word(&filled, 15));
+    CHECK(!dictionary_word(&filled, UINT64_MAX));
+}
+
 static void long_lists_are_capped(void **state)
 {
     (void)state;
@@ -208,6 +229,7 @@ int main(void)
         cmocka_unit_test(what_is_packed_comes_back),
         cmocka_unit_test(nothing_is_packed_small),
         cmocka_unit_test(damaged_json_does_no_harm),
+        cmocka_unit_test(a_dictionary_knows_its_words_alone),
         cmocka_unit_test(long_lists_are_capped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
