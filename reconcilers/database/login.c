@@ -7,6 +7,8 @@
  * also when somebody edited it. A lost Secret gets a new password, since the old one is known to
  * nobody here.
  *
+ * Two controllers that make a password at once end with the same one: settle_password.
+ *
  * What the server cannot be asked is whether the role still has that password: catalogs hide
  * verifiers from all but superusers. So each drift check logs in once.
  *
@@ -332,6 +334,39 @@ static int confirm(struct login_run *run, struct err *err)
     return 0;
 }
 
+/* Another controller may make or change the Secret at the same time, with a password of its own. So
+ * each looks at the Secret once more behind its write to the role. A Secret that changes after that
+ * is followed by a write of whoever changed it: the last write to the role says what the Secret
+ * says. */
+static int settle_password(struct login_run *run, struct err *err)
+{
+    enum { ATTEMPTS = 4 };
+    AUTO(kube_secret) struct kube_secret current = {0};
+    bool found = false;
+
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        bool set = false;
+        kube_secret_release(&current);
+        if (fetch_secret(run, &current, &found, err)) {
+            return -1;
+        }
+        const struct secret *password = kube_secret_get(&current, "password");
+        if (found && password && secret_equal(password, &run->password)) {
+            return 0;
+        }
+        if (!found || !login_password_usable(password) ||
+            !text_equal(entry(&current, "user"), login_user(run, run->records.current))) {
+            break;
+        }
+        secret_copy(&run->password, password);
+        read_slot(run);
+        if (login_ensure_role(run, &run->wanted, &run->password, false, &set, err)) {
+            return -1;
+        }
+    }
+    return err_set(err, ERR_CONFLICT, "Conflict", "somebody else changes the connection Secret");
+}
+
 static int ensure(struct login_run *run, struct err *err)
 {
     bool password_set = false;
@@ -346,6 +381,7 @@ static int ensure(struct login_run *run, struct err *err)
     if ((two_open && login_share_limit(run, 1 - run->records.current, err)) ||
         check_password(run, err) ||
         login_ensure_role(run, &run->wanted, &run->password, run->in_force, &password_set, err) ||
+        (password_set && settle_password(run, err)) ||
         (!run->in_force && password_set && confirm(run, err)) || login_rotate(run, err)) {
         return -1;
     }

@@ -12,6 +12,28 @@
 #include "reconcilers/database/steps.h"
 #include "reconcilers/registry/registry.h"
 
+/* Behind a write of the hash. Another controller may have made a password at the same time: whoever
+ * writes the row last sees the Secret as it stays, and makes the row agree. */
+static int settle(struct reconcile *rc, struct tenant_work *work, const struct scope *scope,
+                  struct sql_conn *conn, const char *user_id, struct err *err)
+{
+    enum { ATTEMPTS = 4 };
+
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        bool same = false;
+        if (owner_credential_again(rc, work, &same, err)) {
+            return -1;
+        }
+        if (same) {
+            return owner_credential_confirm(rc, work, err);
+        }
+        if (owner_set_hash(conn, &rc->call, scope, user_id, &work->owner_hash, err)) {
+            return -1;
+        }
+    }
+    return err_set(err, ERR_CONFLICT, "Conflict", "somebody else changes the owner's Secret");
+}
+
 /* A new row, with a temporary password that has a hash. */
 static int insert(struct reconcile *rc, struct tenant_work *work, const struct scope *scope,
                   struct sql_conn *conn, const struct owner_plan *plan, const char *user_id,
@@ -33,7 +55,7 @@ static int insert(struct reconcile *rc, struct tenant_work *work, const struct s
         work_event(work, EVENT_WARNING, "DriftHealed", "Heal",
                    "put right: the owner's row in users was missing, and has a temporary password");
     }
-    return owner_credential_confirm(rc, work, err);
+    return settle(rc, work, scope, conn, user_id, err);
 }
 
 /* The owner has still to change the password: Secret and row must agree. */
@@ -51,7 +73,7 @@ static int keep_temporary(struct reconcile *rc, struct tenant_work *work, const 
         return 0;
     }
     return owner_set_hash(conn, &rc->call, scope, user_id, &work->owner_hash, err) ||
-                   owner_credential_confirm(rc, work, err)
+                   settle(rc, work, scope, conn, user_id, err)
                ? -1
                : 0;
 }

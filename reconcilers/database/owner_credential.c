@@ -252,6 +252,27 @@ int owner_credential_renew(struct reconcile *rc, struct tenant_work *work, struc
                : 0;
 }
 
+int owner_credential_again(struct reconcile *rc, struct tenant_work *work, bool *ret_same,
+                           struct err *err)
+{
+    AUTO(kube_secret) struct kube_secret secret = {0};
+    bool found = false;
+
+    if (fetch(rc, work, &secret, &found, err)) {
+        return -1;
+    }
+    const struct secret *password = kube_secret_get(&secret, "password");
+    if (!found || !owner_password_usable(password)) {
+        return err_set(err, ERR_CONFLICT, "Conflict", "somebody else changes the owner's Secret");
+    }
+    *ret_same = secret_equal(password, &work->owner_password);
+    if (*ret_same) {
+        return 0;
+    }
+    secret_copy(&work->owner_password, password);
+    return owner_hash(password, &work->owner_hash, err);
+}
+
 int owner_credential_confirm(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
     char digest[SHA256_TEXT_BYTES];

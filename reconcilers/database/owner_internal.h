@@ -66,6 +66,10 @@ bool owner_password_usable(const struct secret *password);
 /* Make a new password, put it into the Secret, hash it: into work. */
 MUST_CHECK int owner_credential_renew(struct reconcile *rc, struct tenant_work *work,
                                       struct err *err);
+/* Look at the Secret once more. Another password in it than the one in work goes to work, with its
+ * hash, and *ret_same is false. Errors: CONFLICT when there is no usable one any more. */
+MUST_CHECK int owner_credential_again(struct reconcile *rc, struct tenant_work *work,
+                                      bool *ret_same, struct err *err);
 /* Note that the password in work is in force. */
 MUST_CHECK int owner_credential_confirm(struct reconcile *rc, const struct tenant_work *work,
                                         struct err *err);
