@@ -55,7 +55,7 @@ check "nor a row" 0 "$(registry "SELECT count(*) FROM tenant_buckets WHERE tenan
 kubectl patch objectstore default --type merge --patch '{"spec": {"accounts": {"driver": "Static", "endpoint": null}}}' >/dev/null
 tenant store5 '.spec.quotas = {storage_mb: 12}'
 need within 60 "without the key it waits" is store5 StorageReady False StorageCredentialsMissing
-read -r id secret <<<"$(root make_user static5 store5-uploads store5-assets)"
+read -r id secret <<<"$(root make_user static5 store5-uploads store5-assets store5-backups)"
 kubectl create secret generic store5-storage-static --namespace tenantry-system \
     --from-literal="AWS_ACCESS_KEY_ID=$id" --from-literal="AWS_SECRET_ACCESS_KEY=$secret" >/dev/null
 need within 60 "with it, it is Ready" ready store5
