@@ -94,6 +94,14 @@ def users(prefix):
     return " ".join(sorted(u["UserName"] for u in client("iam").list_users()["Users"] if u["UserName"].startswith(prefix)))
 
 
+def hold(bucket, key, status):
+    """Keep anybody from deleting what an object is now, or let them."""
+    s3 = client()
+    s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    s3.put_object_legal_hold(Bucket=bucket, Key=key, LegalHold={"Status": status})
+    return s3.get_object_legal_hold(Bucket=bucket, Key=key)["LegalHold"]["Status"]
+
+
 def make_user(user, *names):
     """A user with a key of its own, as a platform makes one that keeps its accounts itself. Prints the key."""
     iam = client("iam")
