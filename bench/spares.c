@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     fixture_set_up(&state);
     struct fixture *fixture = state;
     struct sql_conn *conn = fixture_connect(fixture, "postgres");
-    fixture_set_spares(fixture, 1);
+    fixture_set_spares(fixture, 1, 600);
     for (int i = 0; i <= count; i++) {
         take_turns(fixture, conn, i, i > 0); /* the first warms up */
     }

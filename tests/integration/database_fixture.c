@@ -205,10 +205,11 @@ void fixture_set_host(struct fixture *fixture, const char *host)
     feed_server(fixture, host, server_port(), "Heal", "");
 }
 
-void fixture_set_spares(struct fixture *fixture, int count)
+void fixture_set_spares(struct fixture *fixture, int count, int per_minute)
 {
     AUTO(free)
-    char *spec = xasprintf(",\"spareDatabases\":{\"count\":%d,\"perMinute\":600}", count);
+    char *spec =
+        xasprintf(",\"spareDatabases\":{\"count\":%d,\"perMinute\":%d}", count, per_minute);
     feed_server(fixture, HOST, server_port(), "Heal", spec);
 }
 

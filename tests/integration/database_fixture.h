@@ -34,8 +34,8 @@ void fixture_set_drift(struct fixture *fixture, const char *drift);
 
 /* Set its spec.hosts: the same server by another name. */
 void fixture_set_host(struct fixture *fixture, const char *host);
-/* Set its spec.spareDatabases.count. */
-void fixture_set_spares(struct fixture *fixture, int count);
+/* Set its spec.spareDatabases. */
+void fixture_set_spares(struct fixture *fixture, int count, int per_minute);
 
 extern const struct tier tier_small; /* 5 connections, 10 s, 60 s idle in a transaction */
 
