@@ -33,7 +33,7 @@ wrong()
         [ "$(inside "tenant_$name" "SELECT count(*) FROM users WHERE role = 'owner'")" = 1 ] || echo "owners of $name"
     done
 }
-becomes 10 "every Secret is that of the login that was made, and there is one owner each" '' wrong
+becomes 30 "every Secret is that of the login that was made, and there is one owner each" '' wrong
 edit both1 '{"spec": {"tier": "premium"}}'
 edit both2 '{"spec": {"state": "Suspended"}}'
 within 60 "changes are made by whoever comes first" eval 'ready both1 && ready both2 && login_fails both2'
