@@ -13,11 +13,25 @@
 /* One failure may be chance; after so many in a row the tenant is said to be ill. */
 enum { FAILURES_TO_SAY = 2, FAILING_PERIOD_MS = 5000 };
 
-struct health {
-    bool ill;
+/* What can make MonitoringReady False. */
+enum check { CHECK_DATABASE, CHECK_BUCKET, CHECK_COUNT };
+
+static const struct {
+    const char *name; /* label probe */
+    int (*run)(struct reconcile *rc, const struct services *services, const struct tenant *tenant,
+               struct err *err);
+} check_kinds[CHECK_COUNT] = {
+    [CHECK_DATABASE] = {"database", probe_database},
+    [CHECK_BUCKET] = {"bucket", probe_bucket},
+};
+
+struct finding {
     int failures; /* in a row */
-    int64_t checked_ms;
     struct err err;
+};
+
+struct health {
+    struct finding findings[CHECK_COUNT];
 };
 
 struct monitor {
@@ -49,8 +63,20 @@ static void forget(struct monitor *monitor, const char *tenant)
     pthread_mutex_unlock(&monitor->lock);
 }
 
+/* What the tenant is ill of; NULL when it is well. */
+static const struct finding *illness(const struct health *health)
+{
+    for (int i = 0; i < CHECK_COUNT; i++) {
+        if (health->findings[i].failures >= FAILURES_TO_SAY) {
+            return &health->findings[i];
+        }
+    }
+    return NULL;
+}
+
 /* Returns whether the tenant is well or ill now and was not before. */
-static bool note(struct monitor *monitor, const char *tenant, const struct err *failure)
+static bool note(struct monitor *monitor, const char *tenant, enum check check,
+                 const struct err *failure)
 {
     pthread_mutex_lock(&monitor->lock);
     struct health *health = map_get(&monitor->found, str_from(tenant));
@@ -58,14 +84,13 @@ static bool note(struct monitor *monitor, const char *tenant, const struct err *
         health = xcalloc(1, sizeof(*health));
         (void)map_put(&monitor->found, str_from(tenant), health);
     }
-    bool was_ill = health->ill;
-    health->checked_ms = clock_monotonic_ms();
-    health->failures = failure ? health->failures + 1 : 0;
-    health->ill = health->failures >= FAILURES_TO_SAY;
+    struct finding *finding = &health->findings[check];
+    bool was_ill = illness(health) != NULL;
+    finding->failures = failure ? finding->failures + 1 : 0;
     if (failure) {
-        health->err = *failure;
+        finding->err = *failure;
     }
-    bool changed = was_ill != health->ill;
+    bool changed = was_ill != (illness(health) != NULL);
     pthread_mutex_unlock(&monitor->lock);
     return changed;
 }
@@ -75,7 +100,8 @@ bool monitor_agrees(struct monitor *monitor, const struct tenant *tenant)
     struct health health;
     return !monitor || tenant->state == TENANT_SUSPENDED ||
            !look_up(monitor, tenant->name, &health) ||
-           health.ill != condition_is_true(&tenant->status.conditions, CONDITION_MONITORING);
+           (illness(&health) != NULL) !=
+               condition_is_true(&tenant->status.conditions, CONDITION_MONITORING);
 }
 
 /* ---- life ---- */
@@ -160,20 +186,53 @@ static bool sandboxes_ready(const struct tenant *tenant)
 }
 
 /* 0, or -1 with why. CANCELED says nothing about the tenant. */
-static int check(struct reconcile *rc, struct monitor *monitor, const struct tenant *tenant,
-                 bool *ret_changed, struct err *err)
+static int run_check(struct reconcile *rc, struct monitor *monitor, const struct tenant *tenant,
+                     enum check check, bool *ret_changed, struct err *err)
 {
     int64_t start_us = clock_monotonic_us();
-    int failure = probe_database(rc, monitor->services, tenant, err);
+    int failure = check_kinds[check].run(rc, monitor->services, tenant, err);
     double seconds = (double)(clock_monotonic_us() - start_us) / 1e6;
 
-    *ret_changed = false;
     if (failure && err->cls == ERR_CANCELED) {
         return -1;
     }
-    monitor_metrics_probe(tenant->name, "database", !failure, seconds);
-    *ret_changed = note(monitor, tenant->name, failure ? err : NULL);
+    monitor_metrics_probe(tenant->name, check_kinds[check].name, !failure, seconds);
+    *ret_changed |= note(monitor, tenant->name, check, failure ? err : NULL);
     return failure;
+}
+
+/* While StorageReady is not True, that says it all, and nobody waits for the store again. */
+static int check_bucket(struct reconcile *rc, struct monitor *monitor, const struct tenant *tenant,
+                        bool *ret_changed, struct err *err)
+{
+    bool stands = condition_is_true(&tenant->status.conditions, CONDITION_STORAGE);
+
+    if (tenant->status.bucket_count > 0 && stands) {
+        return run_check(rc, monitor, tenant, CHECK_BUCKET, ret_changed, err);
+    }
+    if (tenant->status.bucket_count > 0) {
+        monitor_metrics_probe(tenant->name, check_kinds[CHECK_BUCKET].name, false, 0);
+    }
+    *ret_changed |= note(monitor, tenant->name, CHECK_BUCKET, NULL);
+    return 0;
+}
+
+/* All of it; the first failure is told. */
+static int check_all(struct reconcile *rc, struct monitor *monitor, const struct tenant *tenant,
+                     bool *ret_changed, struct err *err)
+{
+    struct err of_bucket = {0};
+
+    monitor_metrics_probe(tenant->name, "sandbox", sandboxes_ready(tenant), 0);
+    int database = run_check(rc, monitor, tenant, CHECK_DATABASE, ret_changed, err);
+    if (database && err->cls == ERR_CANCELED) {
+        return -1;
+    }
+    int bucket = check_bucket(rc, monitor, tenant, ret_changed, &of_bucket);
+    if (bucket && !database) {
+        *err = of_bucket;
+    }
+    return database || bucket ? -1 : 0;
 }
 
 struct outcome monitor_reconcile(struct reconcile *rc)
@@ -193,8 +252,7 @@ struct outcome monitor_reconcile(struct reconcile *rc)
     if (!is_to_be_checked(tenant)) {
         return outcome_done(next_ms);
     }
-    monitor_metrics_probe(tenant->name, "sandbox", sandboxes_ready(tenant), 0);
-    if (check(rc, monitor, tenant, &changed, &err)) {
+    if (check_all(rc, monitor, tenant, &changed, &err)) {
         if (err.cls == ERR_CANCELED) {
             return outcome_from_err(&err, 0);
         }
@@ -217,20 +275,30 @@ static const struct tenant *as_made(struct reconcile *rc, const struct tenant_wo
     return tenant;
 }
 
-/* A tenant that was never checked, or was found ill, is checked now. */
+/* A tenant whose database was never checked, or was found out of reach, is checked now. A bucket is
+ * not: a run does not wait for a store that only storage needs. */
 static int ensure_well(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
     struct monitor *monitor = work->services->monitor;
-    struct health health;
+    struct health health = {0};
     bool changed = false;
 
-    if (!monitor || (look_up(monitor, work->tenant->name, &health) && health.failures == 0)) {
+    if (!monitor) {
         return 0;
     }
-    if (check(rc, monitor, as_made(rc, work), &changed, err) == 0 || err->cls == ERR_CANCELED) {
-        return err->cls == ERR_CANCELED ? -1 : 0;
+    bool known = look_up(monitor, work->tenant->name, &health);
+    if (!known || health.findings[CHECK_DATABASE].failures > 0) {
+        if (run_check(rc, monitor, as_made(rc, work), CHECK_DATABASE, &changed, err)) {
+            return err->cls == ERR_CANCELED ? -1 : err_reclass(err, ERR_RETRY, "ProbeFailed");
+        }
+        health.findings[CHECK_DATABASE].failures = 0;
     }
-    return err_reclass(err, ERR_RETRY, "ProbeFailed");
+    const struct finding *finding = illness(&health);
+    if (finding) {
+        *err = finding->err;
+        return err_reclass(err, ERR_RETRY, "ProbeFailed");
+    }
+    return 0;
 }
 
 int monitoring_ensure(struct reconcile *rc, void *subject, struct err *err)

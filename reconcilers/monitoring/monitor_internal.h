@@ -15,6 +15,9 @@
 /* Log in with the tenant's own Secret and read from its schema. Errors say what is wrong. */
 MUST_CHECK int probe_database(struct reconcile *rc, const struct services *services,
                               const struct tenant *tenant, struct err *err);
+/* List the tenant's first bucket with the tenant's own Secret. The tenant has one. */
+MUST_CHECK int probe_bucket(struct reconcile *rc, const struct services *services,
+                            const struct tenant *tenant, struct err *err);
 
 /* ---- monitor_metrics.c ---- */
 

@@ -22,7 +22,7 @@ static struct metric limit = METRIC_GAUGE(
 static struct metric used = METRIC_GAUGE("tenantry_tenant_quota_used",
                                          "How much of a resource is used.", "tenant", "resource");
 
-static const char *const probes[] = {"database", "sandbox"};
+static const char *const probes[] = {"database", "bucket", "sandbox"};
 
 void monitor_metrics_register(void)
 {

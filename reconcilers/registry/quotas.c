@@ -1,10 +1,12 @@
 /* The step Quotas: one row of tenant_quotas a resource. Limits are derived, so a change of them by
- * others is healed; current_usage belongs to whoever counts, and the step only reads it. */
+ * others is healed; current_usage belongs to whoever counts. The step only reads it, but for that
+ * of sandboxes, which follows from the spec. */
 #include <string.h>
 
 #include "controller/base/buf.h"
 #include "controller/base/jsonw.h"
 #include "reconcilers/drivers/sql.h"
+#include "reconcilers/model/template.h"
 #include "reconcilers/model/work.h"
 #include "reconcilers/registry/quotas_plan.h"
 #include "reconcilers/registry/registry.h"
@@ -91,6 +93,59 @@ static int remove_rows(struct reconcile *rc, struct sql_conn *conn, const char *
     return sql_exec(conn, &rc->call, &query, NULL, err);
 }
 
+static int put_use(struct sql_conn *conn, const struct call *call, const char *tenant_id,
+                   const char *resource, int64_t used, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    sql_init(&query);
+    SQL(&query, "UPDATE public.tenant_quotas SET current_usage = ");
+    sql_param_int(&query, used);
+    SQL(&query, "::bigint, updated_at = ");
+    sql_now(&query);
+    SQL(&query, " WHERE resource_type = ");
+    sql_param(&query, resource);
+    SQL(&query, " AND tenant_id = ");
+    sql_param(&query, tenant_id);
+    SQL(&query, " AND current_usage IS DISTINCT FROM ");
+    sql_param_int(&query, used);
+    SQL(&query, "::bigint");
+    return sql_exec(conn, call, &query, NULL, err);
+}
+
+int registry_quota_use(struct registry *registry, struct reconcile *rc, const char *tenant_id,
+                       const char *resource, int64_t used, struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    return put_use(loan.conn, &rc->call, tenant_id, resource, used, err)
+               ? registry_loan_report(&loan, err)
+               : 0;
+}
+
+/* The sandboxes that the tenant has, whether they run now or not; not those beyond the quota. */
+static int count_sandboxes(struct reconcile *rc, struct sql_conn *conn, struct tenant_work *work,
+                           struct err *err)
+{
+    size_t listed = 0;
+    int64_t limit = 0;
+    int64_t used = 0;
+
+    if (!work_quota(work, "sandboxes", &limit, &used)) {
+        return 0;
+    }
+    (void)tenant_sandboxes(work->tenant, work->tier, &listed);
+    int64_t count = limit >= 0 && (int64_t)listed > limit ? limit : (int64_t)listed;
+    if (used == count) {
+        return 0;
+    }
+    work_quota_use(work, "sandboxes", count);
+    return put_use(conn, &rc->call, work->tenant_id, "sandboxes", count, err);
+}
+
 /* What the status shows. */
 static void report(struct tenant_work *work, struct arena *arena, const struct quota *wanted,
                    size_t wanted_count, const struct quota_row *rows, size_t row_count)
@@ -146,7 +201,7 @@ static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_con
         return -1;
     }
     report(work, rc->arena, wanted, wanted_count, rows, row_count);
-    return 0;
+    return count_sandboxes(rc, conn, work, err);
 }
 
 int quotas_ensure(struct reconcile *rc, void *subject, struct err *err)
@@ -158,28 +213,4 @@ int quotas_ensure(struct reconcile *rc, void *subject, struct err *err)
         return -1;
     }
     return ensure(rc, work, loan.conn, err) ? registry_loan_report(&loan, err) : 0;
-}
-
-int registry_quota_use(struct registry *registry, struct reconcile *rc, const char *tenant_id,
-                       const char *resource, int64_t used, struct err *err)
-{
-    AUTO(registry_loan) struct registry_loan loan = {0};
-    AUTO(sql) struct sql query = {0};
-
-    if (registry_borrow(registry, rc, &loan, err)) {
-        return -1;
-    }
-    sql_init(&query);
-    SQL(&query, "UPDATE public.tenant_quotas SET current_usage = ");
-    sql_param_int(&query, used);
-    SQL(&query, "::bigint, updated_at = ");
-    sql_now(&query);
-    SQL(&query, " WHERE resource_type = ");
-    sql_param(&query, resource);
-    SQL(&query, " AND tenant_id = ");
-    sql_param(&query, tenant_id);
-    SQL(&query, " AND current_usage IS DISTINCT FROM ");
-    sql_param_int(&query, used);
-    SQL(&query, "::bigint");
-    return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
 }

@@ -11,7 +11,6 @@
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/store.h"
 #include "reconcilers/objects/objects.h"
-#include "reconcilers/registry/registry.h"
 #include "reconcilers/sandbox/idle.h"
 #include "reconcilers/sandbox/meter.h"
 #include "reconcilers/sandbox/sandbox.h"
@@ -42,25 +41,6 @@ static void judge_hours(const struct tenant_work *work)
     if (work_quota(work, "compute_hours", &limit, &used)) {
         meter_set_spent(work->services->meter, work->tenant->name, limit >= 0 && used >= limit);
     }
-}
-
-/* The sandboxes that the tenant has, whether they run now or not; not those beyond the quota. */
-static int put_use(struct reconcile *rc, struct tenant_work *work, const struct sandbox_plan *plan,
-                   struct err *err)
-{
-    int64_t limit = 0;
-    int64_t used = 0;
-    int64_t count = (int64_t)plan->count;
-    if (!work_quota(work, "sandboxes", &limit, &used)) {
-        return 0;
-    }
-    count = limit >= 0 && count > limit ? limit : count;
-    if (used == count) {
-        return 0;
-    }
-    work_quota_use(work, "sandboxes", count);
-    return registry_quota_use(work->services->registry, rc, work->tenant_id, "sandboxes", count,
-                              err);
 }
 
 void sandbox_facts(const struct services *services, const struct tenant *tenant,
@@ -338,7 +318,7 @@ int sandboxes_ensure(struct reconcile *rc, void *subject, struct err *err)
             ? "compute_hours: this month's are used up; the sandboxes are scaled "
               "to zero until the next, or until the quota is raised"
             : sandbox_plan_excess(rc->arena, &plan);
-    if (result || put_use(rc, work, &plan, err) || check_plan(rc, &plan, err)) {
+    if (result || check_plan(rc, &plan, err)) {
         return -1;
     }
     return end_sleep(rc, work, check_running(rc, work, &plan, states, err), err);

@@ -72,11 +72,25 @@ kubectl delete secret store5-storage-static --namespace tenantry-system >/dev/nu
 kubectl patch objectstore default --type merge --patch "{\"spec\": {\"accounts\": {\"driver\": \"AwsIam\", \"endpoint\": \"$IAM_ENDPOINT\"}}}" >/dev/null
 within 60 "the store makes accounts again" kubectl wait --for=condition=Reachable --timeout=1s objectstore/default
 
+# Its health is watched, with the tenant's own key.
+# bucket_health NAME: 1 or 0.
+bucket_health()
+{
+    page metrics | sed -n "s/^tenantry_tenant_probe_success{tenant=\"$1\",probe=\"bucket\"} //p"
+}
+
+tenant store6 '.spec.tier = "premium"'
+need within 60 "a tenant with buckets is Ready" ready store6
+becomes 30 "the health check reads a bucket" 1 bucket_health store6
+
 # A store that is away holds up nothing else.
 "$ROOT/hack/s3/stop" "$RUN" >/dev/null 2>&1
 tenant store4
 need within 60 "without the store, the tenant waits for it" is store4 StorageReady False StorageUnreachable
 within 30 "and its database stands" is store4 DatabaseReady True
+becomes 60 "the health check tells" 0 bucket_health store6
 "$ROOT/hack/s3/start" "$RUN" >/dev/null 2>&1
 within 60 "once it is back, all is" ready store4
-purge store4
+within 60 "and whoever was there before" ready store6
+becomes 30 "whose bucket is well" 1 bucket_health store6
+purge store4 store6
