@@ -24,7 +24,7 @@ enum {
     TIMED_MS = 2000, /* --body-timeout and --write-timeout of `timed` */
     UNREAD_MAX_BYTES = 64 << 20,
     GROWTH_MAX_KIB = 4096, /* a sanitizer's own memory grows, too */
-    BORNE_MS = 40000, /* on a busy machine */
+    BORNE_MS = 40000,      /* on a busy machine */
     GIVE_UP_MS = 60000,
     SLOWLY_MS = 250, /* from byte to byte */
     NAME_BYTES = 64,
