@@ -136,7 +136,7 @@ bool jsonr_array_begin(struct jsonr *reader)
  * wrong kind of level, as after a begin that returned false at the top, it fails. */
 static inline bool next_item(struct jsonr *reader, bool is_object)
 {
-    if (reader->depth == 0) {
+    if (reader->depth <= 0) {
         return fail(reader);
     }
     uint64_t bit = UINT64_C(1) << (reader->depth - 1);

@@ -362,22 +362,23 @@ static void pack_fields(struct packer *packer, const struct field *fields, const
 
 static void pack_list(struct packer *packer, const struct field *field, const void *source)
 {
-    const char *elements = *(const char *const *)member_const(source, field->offset);
+    const void *elements = *(const void *const *)member_const(source, field->offset);
     size_t count = *(const size_t *)member_const(source, field->count_offset);
+    const char *const *texts = elements;
+    const struct text_entry *text_entries = elements;
+    const struct int_entry *int_entries = elements;
     pack_unsigned(packer, count);
     for (size_t i = 0; i < count; i++) {
         if (field->kind == FIELD_TEXTS) {
-            pack_text(packer, ((const char *const *)(const void *)elements)[i]);
+            pack_text(packer, texts[i]);
         } else if (field->kind == FIELD_TEXT_MAP) {
-            const struct text_entry *entry = (const struct text_entry *)(const void *)elements + i;
-            pack_text(packer, entry->name);
-            pack_text(packer, entry->value);
+            pack_text(packer, text_entries[i].name);
+            pack_text(packer, text_entries[i].value);
         } else if (field->kind == FIELD_INT_MAP) {
-            const struct int_entry *entry = (const struct int_entry *)(const void *)elements + i;
-            pack_text(packer, entry->name);
-            pack_int(packer, entry->value);
+            pack_text(packer, int_entries[i].name);
+            pack_int(packer, int_entries[i].value);
         } else {
-            pack_fields(packer, field->fields, elements + i * field->element_bytes);
+            pack_fields(packer, field->fields, member_const(elements, i * field->element_bytes));
         }
     }
 }
