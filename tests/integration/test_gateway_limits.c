@@ -155,14 +155,14 @@ static void replicas_share_a_tiers_requests_a_second(void **state)
         CHECK(cancel_sleep_ms(NULL, RETRY_MS));
     }
     double rate = measure(both, 2);
-    CHECK(rate <= SHARED_PER_SECOND + 2);
-    CHECK(rate >= SHARED_PER_SECOND * 0.6);
+    CHECK(rate <= (double)SHARED_PER_SECOND + 2);
+    CHECK(rate >= (double)SHARED_PER_SECOND * 0.6);
     gateway_stop(&second);
     do { /* the one that is left has all of it */
         CHECK(clock_monotonic_ms() < until_ms);
         rate = measure(both, 1);
-        CHECK(rate <= SHARED_PER_SECOND + 2);
-    } while (rate < SHARED_PER_SECOND * 0.8);
+        CHECK(rate <= (double)SHARED_PER_SECOND + 2);
+    } while (rate < (double)SHARED_PER_SECOND * 0.8);
 }
 
 /* ---- a lost registry ---- */

@@ -107,6 +107,7 @@ struct reading {
     struct tenants *tenants;
     int reader;
     atomic_bool *stop;
+    atomic_int rounds;
     int found;
 };
 
@@ -123,6 +124,7 @@ static void *keep_reading(void *context)
             reading->found += record && record->facts.id[0] != '1' ? -1000000 : 0;
         }
         tenants_leave(reading->tenants, reading->reader);
+        atomic_fetch_add(&reading->rounds, 1);
     }
     return NULL;
 }
@@ -132,17 +134,22 @@ static void readers_never_see_what_is_freed(void **state)
     static const char id[] = "11111111-1111-1111-1111-111111111111";
     static const char steady[] = "22222222-2222-2222-2222-222222222222";
     struct tenants *tenants = tenants_new("example.com");
-    struct reading readings[2];
+    struct reading readings[2] = {0};
     pthread_t threads[2];
     atomic_bool stop = false;
 
     (void)state;
     tenants_put(tenants, steady, make(tenants, steady, "steady"));
     for (int i = 0; i < 2; i++) {
-        readings[i] = (struct reading){.tenants = tenants, .reader = i, .stop = &stop};
+        readings[i].tenants = tenants;
+        readings[i].reader = i;
+        readings[i].stop = &stop;
         thread_start(&threads[i], "reader", keep_reading, &readings[i]);
     }
-    for (int i = 0; i < 500; i++) {
+    /* Until both were there while something changed, however late they began. */
+    for (int i = 0;
+         i < 500 || atomic_load(&readings[0].rounds) < 10 || atomic_load(&readings[1].rounds) < 10;
+         i++) {
         tenants_put(tenants, id, i % 2 ? NULL : make(tenants, id, "acme"));
         tenants_put(tenants, steady, make(tenants, steady, "steady"));
     }
