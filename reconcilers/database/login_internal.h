@@ -70,7 +70,7 @@ struct login_plan {
 const char *login_mark(struct arena *arena, const struct scope *scope,
                        const struct login_wanted *wanted);
 /* password_in_force: the role is known to have the password that the Secret holds. */
-void login_plan(struct arena *arena, const struct scope *scope, const struct seen *seen,
+void login_plan(struct arena *arena, const struct scope *scope, const struct seen *all,
                 const struct login_wanted *wanted, bool password_in_force, struct login_plan *ret);
 bool login_plan_is_empty(const struct login_plan *plan);
 

@@ -123,10 +123,10 @@ static void on_tenant(void *context, enum cache_change change, const struct reco
         tenant_unpack(after, &scratch, is);
     }
     monitor_metrics_follow(was, is);
-    if (change == CACHE_ADDED) {
+    if (is && change == CACHE_ADDED) {
         queue_add_after(monitor->checks, is->name, clock_jitter_ms(monitor->period_ms) + 1,
                         QUEUE_NORMAL);
-    } else if (change == CACHE_REMOVED) {
+    } else if (was && change == CACHE_REMOVED) {
         forget(monitor, was->name);
     }
 }

@@ -75,12 +75,13 @@ void monitor_metrics_follow(const struct tenant *before, const struct tenant *af
                     isolation_text(before->status.place.isolation), before->status.place.server,
                     state_of(before));
     }
-    if (!after) {
-        drop_all(before);
-        return;
-    }
-    if (before) {
+    if (before && after) {
         drop_quotas_gone(before, after);
+    } else if (before) {
+        drop_all(before);
+    }
+    if (!after) {
+        return;
     }
     metric_set(&info, 1, after->name, after->tier, isolation_text(after->status.place.isolation),
                after->status.place.server, state_of(after));

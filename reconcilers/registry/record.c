@@ -277,7 +277,7 @@ static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_con
     take_hold(rc->arena, work, held);
     record_wanted(rc->arena, work->tenant, work->tier, &documents, &wanted);
     wanted.text[COLUMN_HELD] = held ? "true" : "false";
-    if (decision.action == RECORD_CREATE) {
+    if (decision.action == RECORD_CREATE || !decision.candidate) {
         return create(rc, work, conn, &wanted, err);
     }
     wanted.text[COLUMN_MRR] = observed.mrr;

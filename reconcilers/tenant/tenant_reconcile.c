@@ -161,7 +161,7 @@ static struct outcome conclude(struct reconcile *rc, struct tenant_work *work,
         return outcome;
     }
     if (is_just_starting(work->tenant, failure)) {
-        outcome.next_ms = STARTING_S * 1000;
+        outcome.next_ms = (int64_t)STARTING_S * 1000;
         return outcome;
     }
     struct err err;

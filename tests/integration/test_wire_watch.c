@@ -613,7 +613,7 @@ static void c33_what_is_not_wanted_does_not_come_over_the_wire(void **state)
     {
         if (strstr(js_text_or(line, "/query", ""), "made-by%3Dlarge")) {
             watches++;
-            CHECK(js_int_or(line, "/bytes_out", -1) < 16 * 1024);
+            CHECK(js_int_or(line, "/bytes_out", -1) < (int64_t)16 * 1024);
         }
     }
     CHECK(watches > 0);
