@@ -149,6 +149,7 @@ static int64_t measure(struct str text, bool trees)
     int64_t took_ns = now_ns() - begun_ns;
     line_splitter_release(&splitter);
     cache_free(run.cache);
+    must(run.events > 0, "no event was decoded");
     return took_ns / run.events;
 }
 

@@ -306,7 +306,7 @@ int iam_policy(struct iam *iam, const struct call *call, const char *user, const
                struct buf *ret, struct err *err)
 {
     AUTO(aws_answer) struct aws_answer answer = {0};
-    AUTO(buf) struct buf document = BUF(IAM_POLICY_MAX_BYTES * 3);
+    AUTO(buf) struct buf document = BUF((size_t)IAM_POLICY_MAX_BYTES * 3);
     const struct action action = {
         "GetUserPolicy", {{"UserName", user}, {"PolicyName", policy}}, .reads = true};
 

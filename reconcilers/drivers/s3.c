@@ -5,7 +5,7 @@
 #include "reconcilers/drivers/s3_internal.h"
 
 enum { PATH_MAX_BYTES = 8 * 1024 };
-static const int64_t CONNECT_TIMEOUT_MS = 10 * 1000;
+enum { CONNECT_TIMEOUT_MS = 10 * 1000 };
 
 int s3_http_client_new(const char *name, const char *ca_pem, struct http_client **ret,
                        struct err *err)

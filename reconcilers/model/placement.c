@@ -178,7 +178,7 @@ int placement_choose(struct cache *database_servers, struct arena *arena, const 
                      const char *wanted, const struct server_load *loads, size_t load_count,
                      const char **ret_server, struct err *err)
 {
-    AUTO(buf) struct buf looked_at = BUF(64 * 1024);
+    AUTO(buf) struct buf looked_at = BUF(64UL << 10);
     struct search search = {
         .arena = arena,
         .tier = tier,

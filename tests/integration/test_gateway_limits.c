@@ -139,7 +139,7 @@ static void replicas_share_a_tiers_requests_a_second(void **state)
     struct gateway_process second;
     const struct gateway_process *const both[] = {&gateway, &second};
     AUTO(sql_conn) struct sql_conn *registry = gateway_registry();
-    int64_t until_ms = clock_monotonic_ms() + 2 * PATIENCE_MS;
+    int64_t until_ms = clock_monotonic_ms() + (int64_t)2 * PATIENCE_MS;
 
     (void)state;
     postgres_run(registry,

@@ -329,9 +329,6 @@ static int64_t memory_kib(const struct gateway_process *gateway)
     (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)gateway->pid);
     FILE *file = fopen(path, "re");
     CHECK_NOT_NULL(file);
-    if (!file) {
-        return 0;
-    }
     while (fgets(line, sizeof(line), file)) {
         if (strncmp(line, "VmRSS:", 6) == 0) {
             kib = strtoll(line + 6, NULL, 10);

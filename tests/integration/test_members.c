@@ -57,15 +57,16 @@ static void run_in(void **state, const char *name, enum isolation isolation)
 
     /* Somebody who set a password, and has a key, is removed, and comes back. */
     AUTO(sql_conn) struct sql_conn *conn = life_database(&life);
-    const char *schema = life.run.work.place.schema;
+    AUTO(free) char *tenant_id = xstrdup(life.run.work.tenant_id);
+    AUTO(free) char *schema = xstrdup(life.run.work.place.schema);
     postgres_run(conn,
                  "UPDATE %s.users SET password_hash = 'hash', must_change_password = false "
                  "WHERE email = 'dev@acme.com' AND tenant_id = '%s'",
-                 schema, life.run.work.tenant_id);
+                 schema, tenant_id);
     postgres_run(conn,
                  "INSERT INTO %s.api_keys (tenant_id, user_id, key_hash) SELECT tenant_id, id, "
                  "'k' || id FROM %s.users WHERE email = 'dev@acme.com' AND tenant_id = '%s'",
-                 schema, schema, life.run.work.tenant_id);
+                 schema, schema, tenant_id);
     name_members(&life, two + 1, 1);
     life_drift_check(&life);
     check_users(&life, "dev@acme.com Dev member f !disabled!hash, ops@acme.com Ops admin t !");
@@ -74,7 +75,7 @@ static void run_in(void **state, const char *name, enum isolation isolation)
     CHECK_INT(postgres_int(conn,
                            "SELECT count(*) FROM %s.api_keys WHERE expires_at <= now() AND "
                            "tenant_id = '%s'",
-                           schema, life.run.work.tenant_id),
+                           schema, tenant_id),
               1);
     name_members(&life, two, 2);
     life_drift_check(&life);

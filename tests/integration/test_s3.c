@@ -295,8 +295,9 @@ static int count(void *context, const struct s3_item *item, struct err *err)
 static void finds_buckets_by_host_name(void **state)
 {
     struct fixture *fixture = *state;
-    const char *port = strrchr(getenv("S3_ENDPOINT"), ':') + 1;
-    AUTO(free) char *endpoint = xasprintf("http://localhost:%s", port);
+    const char *colon = strrchr(check_getenv("S3_ENDPOINT"), ':');
+    CHECK_NOT_NULL(colon);
+    AUTO(free) char *endpoint = xasprintf("http://localhost%s", colon);
     AUTO(s3) struct s3 *s3 = client_of_style(fixture->http, endpoint, NULL, false);
     AUTO(free) char *other = xasprintf("%s-by-host", fixture->bucket);
     struct s3_object_info info;

@@ -73,10 +73,9 @@ static int tear_down(void **state)
 /* A session that goes on with `sql` while the test goes on too. */
 static PGconn *begin(const struct run *run, const char *sql)
 {
-    const char *uri = getenv("TENANTRY_SERVER_URL");
-    const char *colon = uri ? strrchr(uri, ':') : NULL;
+    const char *colon = strrchr(check_getenv("TENANTRY_SERVER_URL"), ':');
     CHECK_NOT_NULL(colon);
-    AUTO(free) char *port = xasprintf("%ld", strtol(colon ? colon + 1 : "", NULL, 10));
+    AUTO(free) char *port = xasprintf("%ld", strtol(colon + 1, NULL, 10));
     AUTO(free) char *user = xasprintf("tenant_%s.a", run->tenant.name);
     const char *const keys[] = {"host", "port", "dbname", "user", "password", "sslmode", NULL};
     const char *const values[] = {"127.0.0.1", port, run->work.place.database, user, PASSWORD,

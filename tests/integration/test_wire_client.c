@@ -118,8 +118,7 @@ struct rotation {
 
 static void make_files(const char *folder)
 {
-    const char *direct = getenv("KUBECONFIG");
-    CHECK_NOT_NULL(direct);
+    const char *direct = check_getenv("KUBECONFIG");
     AUTO(free) char *run = xasprintf("%.*s", (int)(strrchr(direct, '/') - direct), direct);
     struct child child;
     child_start(&child, (const char *const[]){ROTATION_CERTIFICATES, run, folder, NULL});
@@ -241,7 +240,7 @@ static void rotate(struct load *load)
 
 static void show_old_certificate(struct wire *wire)
 {
-    const char *direct = getenv("KUBECONFIG");
+    const char *direct = check_getenv("KUBECONFIG");
     int length = (int)(strrchr(direct, '/') - direct);
     AUTO(free) char *certificate = xasprintf("%.*s/pki/kube-apiserver.crt", length, direct);
     AUTO(free) char *key = xasprintf("%.*s/pki/kube-apiserver.key", length, direct);

@@ -114,8 +114,8 @@ static void c29_a_late_echo_is_neither_repeated_nor_hides_a_change(void **state)
     faults_remove(wire->faults, late);
     EVENTUALLY(fixture_map_has(wire->fixture, "a", "/data/out", "two"));
     check_writes(wire, 2);
-    late = rule(wire, ",'watch':true,'open':true,'count':-1",
-                "{'type':'delay-events','object':'/a$','ms':3000}");
+    (void)rule(wire, ",'watch':true,'open':true,'count':-1",
+               "{'type':'delay-events','object':'/a$','ms':3000}");
     fixture_patch_map(wire->fixture, "a", "{\"data\":{\"in\":\"three\"}}");
     EVENTUALLY(fixture_map_has(wire->fixture, "a", "/data/out", "three"));
     /* Now its own event is on its way, late; another map wakes workers, and must wake nothing of a.

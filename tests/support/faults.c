@@ -105,7 +105,9 @@ int faults_rule(struct faults *faults, const char *match, const char *action)
 {
     AUTO(free) char *rule = xasprintf("{\"match\":%s,\"action\":%s}", match, action);
     for (char *at = rule; *at; at++) {
-        *at = *at == '\'' ? '"' : *at;
+        if (*at == '\'') {
+            *at = '"';
+        }
     }
     AUTO(json) json_t *answer = ask_json(faults, "POST", "/rules", rule);
     return (int)js_int_or(answer, "/id", 0);
