@@ -71,7 +71,7 @@ check "Tenant: wide columns" "NAME TIER STATE READY REASON DATABASE AGE ISOLATIO
 check "Tenant: a row" "crdtest-plain free Active True Provisioned tenant_crdtest_plain AGE Database primary everything stands" \
     "$(columns tnt crdtest-plain -o wide --no-headers | sed -E 's/ [0-9]+[smh][0-9smh]* / AGE /')"
 check "TenantTier: columns" "NAME ISOLATION MONTHLY CURRENCY TENANTS READY AGE SANDBOXES STORAGE USERS MESSAGE" "$(columns tier crdtest-tier -o wide | head -1)"
-check "DatabaseServer: columns" "NAME HOST REACHABLE HARDENED VERSION TENANTS SCHEDULABLE AGE DRIFT SHARED MESSAGE" "$(columns dbs crdtest-server -o wide | head -1)"
+check "DatabaseServer: columns" "NAME HOST REACHABLE HARDENED VERSION TENANTS SCHEDULABLE AGE DRIFT SHARED SPARES MESSAGE" "$(columns dbs crdtest-server -o wide | head -1)"
 check "the category lists all kinds" "databaseserver sandboxtemplate tenant tenanttier" "$(kubectl get tenantry -o name | sed 's/\..*//' | sort -u | tr '\n' ' ' | sed 's/ $//')"
 
 # Selectors.
