@@ -187,8 +187,16 @@ static void *work(void *context)
         AUTO(free) char *patch = xasprintf("{\"data\":{\"n\":\"%d\"}}", i);
         AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
         struct err err;
-        if (kube_patch(load->rotation->client, NULL, &ref, KUBE_PATCH_MERGE, "test",
-                       str_from(patch), &body, &err) != 0) {
+        int result = kube_patch(load->rotation->client, NULL, &ref, KUBE_PATCH_MERGE, "test",
+                                str_from(patch), &body, &err);
+        if (result != 0 && err_has_reason(&err, "ConnectionLost")) {
+            /* Sent into a connection that the server had just closed: nobody knows what became of
+             * it, and the caller, who does, asks again, as a reconcile would. */
+            buf_clear(&body);
+            result = kube_patch(load->rotation->client, NULL, &ref, KUBE_PATCH_MERGE, "test",
+                                str_from(patch), &body, &err);
+        }
+        if (result != 0) {
             print_message("a request failed: %s %s\n", err.reason, err.message);
             atomic_fetch_add(&load->failed, 1);
         }
