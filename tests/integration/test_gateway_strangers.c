@@ -23,8 +23,12 @@ enum {
     HEAD_MS = 10000, /* as long as a head may take (docs/gateway.md) */
     TIMED_MS = 2000, /* --body-timeout and --write-timeout of `timed` */
     UNREAD_MAX_BYTES = 64 << 20,
-    GROWTH_MAX_KIB = 4096, /* a sanitizer's own memory grows, too */
-    BORNE_MS = 40000,      /* on a busy machine */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GROWTH_MAX_KIB = 16 * 1024, /* they keep what was freed */
+#else
+    GROWTH_MAX_KIB = 1024,
+#endif
+    BORNE_MS = 40000, /* on a busy machine */
     GIVE_UP_MS = 60000,
     SLOWLY_MS = 250, /* from byte to byte */
     NAME_BYTES = 64,
