@@ -32,7 +32,7 @@ void keys_plan(const struct keys_known *known, const struct iam_key *seen, size_
         ret->previous_id = current->id;
         ret->previous_until_s = now_s + KEY_GRACE_S;
     }
-    for (size_t i = 0; i < seen_count; i++) {
+    for (size_t i = 0; seen && i < seen_count; i++) {
         if (&seen[i] != current && &seen[i] != previous) {
             ret->remove[ret->remove_count++] = seen[i].id;
         } else if (seen[i].active != active) {

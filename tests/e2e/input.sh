@@ -17,7 +17,7 @@ check "its settings" "$(of inj .spec.settings | jq -cS .)" "$(registry "SELECT s
 check "its owner" "$OWNER|$hostile" "$(inside tenant_inj 'SELECT email, full_name FROM users')"
 check "the owner in the registry and in the Secret" "$OWNER $OWNER" \
     "$(registry "SELECT email FROM tenant_users WHERE tenant_id = '$(tenant_id inj)'") $(secret tenantry-system inj-owner email)"
-becomes 30 "its quotas" 'api_requests=0/1000 compute_hours=0/1 constructor=0/3 or=0/4 sandboxes=0/1 storage_mb=8/100 users=0/1' quotas inj
+becomes 30 "its quotas" 'api_requests=0/1000 compute_hours=0/1 constructor=0/3 or=0/4 sandboxes=1/1 storage_mb=8/100 users=0/1' quotas inj
 holds "the registry stands" registry 'SELECT 1 FROM tenants LIMIT 1'
 can yes "$OWNER" get secret/inj-owner -n tenantry-system
 hostile2=${hostile//Robert/Bobby}

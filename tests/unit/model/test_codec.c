@@ -9,7 +9,7 @@ static char *read_data(const char *name)
 {
     char *path = xasprintf("%s/tests/data/%s", TENANTRY_SOURCE_DIR, name);
     FILE *file = fopen(path, "rbe");
-    assert_non_null(file);
+    CHECK_NOT_NULL(file);
     char *text = xcalloc(1, 65536);
     size_t size = fread(text, 1, 65535, file);
     assert_true(size > 0);
