@@ -15,13 +15,14 @@
 
 #include "controller/base/err.h"
 
-#define CHECK(condition) assert_true(condition)
 #define CHECK_INT(actual, expected) assert_int_equal((actual), (expected))
 #define CHECK_TEXT(actual, expected) assert_string_equal((actual), (expected))
 #define CHECK_NULL(pointer) assert_null(pointer)
 #ifdef __clang_analyzer__ /* which does not know that cmocka's assertions do not come back */
-#define CHECK_NOT_NULL(pointer) ((pointer) ? (void)0 : __builtin_trap())
+#define CHECK(condition) ((condition) ? (void)0 : __builtin_trap())
+#define CHECK_NOT_NULL(pointer) CHECK(pointer)
 #else
+#define CHECK(condition) assert_true(condition)
 #define CHECK_NOT_NULL(pointer) assert_non_null(pointer)
 #endif
 
