@@ -16,13 +16,15 @@
 
 /* Since some moment before the process began; never back. */
 int64_t clock_monotonic_ms(void);
+/* The same in microseconds. */
 int64_t clock_monotonic_us(void);
 /* The same, with the time that the machine was suspended for (CLOCK_BOOTTIME). */
 int64_t clock_boot_ms(void);
 /* For tests: as if the machine had been suspended for so much longer. */
 void clock_suspend_ms(int64_t duration_ms);
-/* Microseconds and seconds since 1970-01-01 UTC. */
+/* Microseconds since 1970-01-01 UTC, shifted as a test asked for. */
 int64_t clock_wall_us(void);
+/* The same in whole seconds. */
 int64_t clock_wall_s(void);
 /* For tests: what the wall clock says from now on is so much later; negative: earlier. */
 void clock_set_wall_offset_ms(int64_t offset_ms);
@@ -41,6 +43,7 @@ enum { CLOCK_TEXT_BYTES = 28 };
 /* RFC 3339 UTC: "2026-01-02T03:04:05Z", and with microseconds "2026-01-02T03:04:05.000000Z". Times
  * outside of the years 0 to 9999 are moved to the nearest inside. */
 void clock_format_s(int64_t wall_s, char ret_text[CLOCK_TEXT_BYTES]);
+/* The same from microseconds, with all six digits of them. */
 void clock_format_us(int64_t wall_us, char ret_text[CLOCK_TEXT_BYTES]);
 /* Parses RFC 3339 with any offset and fraction; what is below a microsecond is dropped. A leap
  * second (":60") is refused, as Go refuses it. */

@@ -29,6 +29,7 @@ void hash128_text(struct hash128 hash, char ret_text[HASH128_TEXT_BYTES]);
 enum { SHA256_BYTES = 32, SHA256_TEXT_BYTES = 65 };
 /* SHA-256 (FIPS 180-4), and as 64 lower-case hex digits with a NUL. */
 void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES]);
+/* The same as 64 lower-case hex digits and a NUL. */
 void hash_sha256_text(struct str bytes, char ret_text[SHA256_TEXT_BYTES]);
 
 /* HMAC-SHA-256 (RFC 2104) of the text under a key of any length. */
@@ -37,7 +38,9 @@ void hash_hmac_sha256(struct str key, struct str text, unsigned char ret_digest[
 /* SHA-256 of what comes in pieces: of all that was added since hash_stream_new. hash_stream_end
  * frees it. Not thread-safe. */
 struct hash_stream;
+/* Caller ends it with hash_stream_end, on every way out. */
 struct hash_stream *hash_stream_new(void);
+/* bytes are not kept. */
 void hash_stream_add(struct hash_stream *stream, struct str bytes);
 void hash_stream_end(struct hash_stream *stream, char ret_text[SHA256_TEXT_BYTES]);
 

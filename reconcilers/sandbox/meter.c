@@ -219,6 +219,16 @@ static void take_span(struct entry *entry)
     entry->now.since_us = entry->sent.until_us;
 }
 
+/* Of a tenant that is gone nothing is left to write or hear. */
+static bool is_over(const struct meter *meter, const char *tenant, const struct entry *entry)
+{
+    if (entry->running > 0 || is_to_write(entry)) {
+        return false;
+    }
+    AUTO(record) const struct record *record = cache_get(meter->tenants, tenant);
+    return !record;
+}
+
 static size_t collect(struct meter *meter, struct arena *arena, struct due **ret)
 {
     size_t cursor = 0;
@@ -232,6 +242,10 @@ static size_t collect(struct meter *meter, struct arena *arena, struct due **ret
         struct entry *entry = value;
         struct due due = {.tenant = arena_strndup(arena, key.ptr, key.len)};
         count_up(entry);
+        if (is_over(meter, due.tenant, entry)) {
+            free(map_remove(&meter->entries, key));
+            continue;
+        }
         if ((!is_to_write(entry) && !is_to_hear(entry)) ||
             !learn_id(meter, arena, due.tenant, entry)) {
             continue;
@@ -433,30 +447,6 @@ static int64_t next_ms(struct meter *meter)
     return end_ms > 0 && end_ms < next ? end_ms : next;
 }
 
-/* Let go of tenants that are gone. */
-static void forget_gone(struct meter *meter, struct arena *arena)
-{
-    size_t cursor = 0;
-    size_t count = 0;
-    struct str key;
-    void *value;
-
-    pthread_mutex_lock(&meter->lock);
-    const char **gone = ARENA_ARRAY(arena, const char *, meter->entries.count);
-    while (map_next(&meter->entries, &cursor, &key, &value)) {
-        const struct entry *entry = value;
-        const char *tenant = arena_strndup(arena, key.ptr, key.len);
-        AUTO(record) const struct record *record = cache_get(meter->tenants, tenant);
-        if (!record && entry->running == 0 && !is_to_write(entry)) {
-            gone[count++] = tenant;
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        free(map_remove(&meter->entries, str_from(gone[i])));
-    }
-    pthread_mutex_unlock(&meter->lock);
-}
-
 struct outcome meter_reconcile(struct reconcile *rc)
 {
     struct meter *meter = rc->environment;
@@ -467,6 +457,5 @@ struct outcome meter_reconcile(struct reconcile *rc)
     if (settle_all(rc, meter, due, count, &err)) {
         return outcome_from_err(&err, meter->period_ms);
     }
-    forget_gone(meter, rc->arena);
     return outcome_done(next_ms(meter));
 }
