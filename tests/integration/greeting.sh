@@ -49,6 +49,8 @@ greet()
         kubectl apply -n "$NAMESPACE" -f - >/dev/null
 }
 
+# A run that was cut short may have left it.
+kubectl delete -f "$ROOT/examples/greeting.yaml" --ignore-not-found --timeout=60s >/dev/null
 address=127.0.0.1:$(free_port)
 # Before its kind is there: it waits for it.
 "$PROGRAM" "$address" >"$WORK/log" 2>&1 &
