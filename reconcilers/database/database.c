@@ -266,7 +266,8 @@ int database_ensure(struct reconcile *rc, void *subject, struct err *err)
     struct scope scope;
 
     scope_init(&scope, rc->arena, work);
-    scope.takes_spares = scope.mode->owns_database && has_spares(work);
+    scope.takes_spares =
+        scope.mode->owns_database && !database_was_complete(work) && has_spares(work);
     if (!scope.mode->owns_database && shared_ensure(rc, work, &scope, err)) {
         return -1;
     }

@@ -102,6 +102,7 @@ struct seen {
     const char *self; /* the controller's role */
     bool acts_as_owner;
     bool shared_roles; /* tenantry_app and tenantry_gateway stand, one a member of the other */
+    const char *spare; /* what the database may be made of, if the scope takes spares; "" = none */
     struct role_seen roles[ROLE_COUNT];
     struct database_seen database;
     /* In or of the tenant's roles, but for the controller's own. */
@@ -146,7 +147,7 @@ struct action {
     enum action_kind kind;
     const char *role;   /* of the role's own, or the role granted */
     const char *member; /* GRANT_ROLE, REVOKE_ROLE; the grantee of a database, "" = PUBLIC; whom
-                           TAKE_DATABASE takes it from */
+                           TAKE_DATABASE takes it from; the spare that CREATE_DATABASE renames */
     unsigned flaws;     /* of enum role_flaw */
     bool foreign;       /* TAKE_DATABASE: the controller must first become a member of its owner */
 };

@@ -374,7 +374,7 @@ static void plan_database(const struct scope *scope, const struct seen *seen, st
         database.exists = false;
     }
     if (!database.exists) {
-        add(ret, (struct action){.kind = ACTION_CREATE_DATABASE});
+        add(ret, (struct action){.kind = ACTION_CREATE_DATABASE, .member = seen->spare});
         database = (struct database_seen){
             .connection_limit = -1,
             .owner = owner,

@@ -83,7 +83,6 @@ static int observe_roles(struct sql_conn *conn, const struct call *call, struct 
         return -1;
     }
     for (int i = 0; i < ROLE_COUNT; i++) {
-        ret->roles[i] = (struct role_seen){.connection_limit = -1, .comment = "", .settings = ""};
         for (int row = 0; row < sql_row_count(rows); row++) {
             if (text_equal(sql_text(rows, row, 0), scope->roles[i])) {
                 take_role(arena, rows, row, &ret->roles[i]);
@@ -93,9 +92,11 @@ static int observe_roles(struct sql_conn *conn, const struct call *call, struct 
     return 0;
 }
 
-/* Who the controller is, and what it can act as. */
+/* Who the controller is, what it can act as, whether anything bears the scope's names yet, and what
+ * its database may be made of: all that there is to know of a new tenant, in one round trip. */
 static int observe_self(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                        const struct scope *scope, struct seen *ret, struct err *err)
+                        const struct scope *scope, struct seen *ret, bool *ret_stands,
+                        struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
@@ -113,13 +114,26 @@ static int observe_self(struct sql_conn *conn, const struct call *call, struct a
     sql_param(&query, NAME_ROLE_APP);
     SQL(&query, ") AND member = (SELECT oid FROM pg_roles WHERE rolname = ");
     sql_param(&query, NAME_ROLE_GATEWAY);
+    SQL(&query, ")), EXISTS (SELECT FROM pg_roles WHERE rolname IN (");
+    append_role_names(&query, scope, scope->mode->own);
     SQL(&query, "))");
+    if (scope->mode->owns_database) {
+        SQL(&query, " OR EXISTS (SELECT FROM pg_database WHERE datname = ");
+        sql_param(&query, scope->database);
+        SQL(&query, ")");
+    }
+    if (scope->takes_spares) {
+        SQL(&query, ", ");
+        spares_sql_choose(&query, scope->database);
+    }
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
     ret->self = copy(arena, rows, 0, 0);
     ret->acts_as_owner = sql_bool(rows, 0, 1);
     ret->shared_roles = sql_bool(rows, 0, 2);
+    *ret_stands = sql_bool(rows, 0, 3);
+    ret->spare = scope->takes_spares ? copy(arena, rows, 0, 4) : "";
     return 0;
 }
 
@@ -197,7 +211,6 @@ static int observe_database(struct sql_conn *conn, const struct call *call, stru
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
-    *ret = (struct database_seen){.connection_limit = -1, .owner = "", .comment = ""};
     if (sql_row_count(rows) == 0) {
         return 0;
     }
@@ -211,12 +224,29 @@ static int observe_database(struct sql_conn *conn, const struct call *call, stru
     return 0;
 }
 
+static void see_nothing(struct seen *ret)
+{
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        ret->roles[i] = (struct role_seen){.connection_limit = -1, .comment = "", .settings = ""};
+    }
+    ret->database = (struct database_seen){.connection_limit = -1, .owner = "", .comment = ""};
+    ret->memberships = NULL;
+    ret->membership_count = 0;
+}
+
 int database_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
                      const struct scope *scope, struct seen *ret, struct err *err)
 {
-    ret->database = (struct database_seen){.connection_limit = -1, .owner = "", .comment = ""};
-    return observe_self(conn, call, arena, scope, ret, err) ||
-                   observe_roles(conn, call, arena, scope, ret, err) ||
+    bool stands = false;
+
+    see_nothing(ret);
+    if (observe_self(conn, call, arena, scope, ret, &stands, err)) {
+        return -1;
+    }
+    if (!stands) {
+        return 0;
+    }
+    return observe_roles(conn, call, arena, scope, ret, err) ||
                    observe_memberships(conn, call, arena, scope, ret, err) ||
                    (scope->mode->owns_database &&
                     observe_database(conn, call, arena, scope, &ret->database, err))
@@ -492,17 +522,13 @@ static int create_database(struct sql_conn *conn, const struct call *call,
 
 /* A spare becomes the scope's in the script's own transaction; CREATE DATABASE can be in none. */
 static int get_database(struct sql_conn *conn, const struct call *call, const struct scope *scope,
-                        struct sql *script, struct err *err)
+                        const char *spare, struct sql *script, struct err *err)
 {
-    bool found = false;
-
-    if (scope->takes_spares &&
-        spares_take(conn, call, scope->database, scope->roles[ROLE_OWNER], script, &found, err)) {
-        return -1;
+    if (!text_is_empty(spare)) {
+        spares_sql_take(script, spare, scope->database, scope->roles[ROLE_OWNER]);
+        return 0;
     }
-    return found                                                                       ? 0
-           : flush(conn, call, script, err) || create_database(conn, call, scope, err) ? -1
-                                                                                       : 0;
+    return flush(conn, call, script, err) || create_database(conn, call, scope, err) ? -1 : 0;
 }
 
 static int run_plan(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -518,7 +544,7 @@ static int run_plan(struct sql_conn *conn, const struct call *call, const struct
             return -1;
         }
         if (action->kind == ACTION_CREATE_DATABASE &&
-            get_database(conn, call, scope, &script, err)) {
+            get_database(conn, call, scope, action->member, &script, err)) {
             return -1;
         }
         append_action(&script, conn, scope, action);

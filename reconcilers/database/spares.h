@@ -56,11 +56,13 @@ MUST_CHECK int spares_observe(struct sql_conn *conn, const struct call *call, st
 MUST_CHECK int spares_execute(struct sql_conn *conn, const struct call *call,
                               const struct spares_plan *plan, struct err *err);
 
-/* Append to script, which runs in one transaction, what makes a spare the database `name` of role
- * `owner`, whom the controller can act as by then. *ret_found false, and nothing appended, when
- * none is ready. Of two that take the same one, the second's script fails as a whole. */
-MUST_CHECK int spares_take(struct sql_conn *conn, const struct call *call, const char *name,
-                           const char *owner, struct sql *script, bool *ret_found, struct err *err);
+/* Append the subquery that names the spare to make database `name` of, NULL when none is ready.
+ * Which one depends on who asks, so that tenants that come at once seldom meet at the same. */
+void spares_sql_choose(struct sql *query, const char *name);
+/* Append to script, which runs in one transaction, what makes the spare the database `name` of role
+ * `owner`, whom the controller can act as by then. Of two that take the same one, the second's
+ * script fails as a whole. */
+void spares_sql_take(struct sql *script, const char *spare, const char *name, const char *owner);
 
 /* ---- keeping them ---- */
 

@@ -112,42 +112,26 @@ int spares_execute(struct sql_conn *conn, const struct call *call, const struct 
 
 /* ---- giving away ---- */
 
-/* Which one depends on who asks, so that tenants that come at once seldom meet at the same. */
-static int choose(struct sql_conn *conn, const struct call *call, const char *name,
-                  struct sql_rows **ret, struct err *err)
+void spares_sql_choose(struct sql *query, const char *name)
 {
-    AUTO(sql) struct sql query = {0};
-
-    sql_init(&query);
-    SQL(&query, "SELECT datname FROM pg_database WHERE datname LIKE 'tenantry\\_spare\\_%' "
-                "AND NOT datallowconn AND datconnlimit <> -2 "
-                "AND pg_get_userbyid(datdba) = current_user "
-                "AND shobj_description(oid, 'pg_database') = '" SPARE_MARK "' "
-                "ORDER BY md5(datname || ");
-    sql_param(&query, name);
-    SQL(&query, "::text) LIMIT 1");
-    return sql_query(conn, call, &query, ret, err);
+    SQL(query, "(SELECT datname FROM pg_database WHERE datname LIKE 'tenantry\\_spare\\_%' "
+               "AND NOT datallowconn AND datconnlimit <> -2 "
+               "AND pg_get_userbyid(datdba) = current_user "
+               "AND shobj_description(oid, 'pg_database') = '" SPARE_MARK "' "
+               "ORDER BY md5(datname || ");
+    sql_param(query, name);
+    SQL(query, "::text) LIMIT 1)");
 }
 
-int spares_take(struct sql_conn *conn, const struct call *call, const char *name, const char *owner,
-                struct sql *script, bool *ret_found, struct err *err)
+void spares_sql_take(struct sql *script, const char *spare, const char *name, const char *owner)
 {
-    AUTO(sql_rows) struct sql_rows *rows = NULL;
-
-    if (choose(conn, call, name, &rows, err)) {
-        return -1;
-    }
-    *ret_found = sql_row_count(rows) > 0;
-    if (*ret_found) {
-        SQL(script, "ALTER DATABASE ");
-        sql_ident(script, sql_text(rows, 0, 0));
-        SQL(script, " RENAME TO ");
-        sql_ident(script, name);
-        SQL(script, ";\nALTER DATABASE ");
-        sql_ident(script, name);
-        SQL(script, " OWNER TO ");
-        sql_ident(script, owner);
-        SQL(script, ";\n");
-    }
-    return 0;
+    SQL(script, "ALTER DATABASE ");
+    sql_ident(script, spare);
+    SQL(script, " RENAME TO ");
+    sql_ident(script, name);
+    SQL(script, ";\nALTER DATABASE ");
+    sql_ident(script, name);
+    SQL(script, " OWNER TO ");
+    sql_ident(script, owner);
+    SQL(script, ";\n");
 }

@@ -245,6 +245,18 @@ static void from_nothing_the_database_opens_last(void **state)
     CHECK(!has(&plan, ACTION_GRANT_DATABASE, NULL, scope.roles[ROLE_OWNER]));
 }
 
+static void a_spare_is_given_where_the_database_would_be_made(void **state)
+{
+    struct seen seen = nothing();
+    (void)state;
+    seen.spare = "tenantry_spare_7";
+    struct plan plan = plan_of(&seen, false);
+    CHECK(has(&plan, ACTION_CREATE_DATABASE, NULL, "tenantry_spare_7"));
+    seen = complete();
+    seen.spare = "tenantry_spare_7";
+    CHECK_INT(plan_of(&seen, false).count, 0);
+}
+
 static void a_half_dropped_database_is_dropped_and_made_anew(void **state)
 {
     struct seen seen = complete();
@@ -422,6 +434,7 @@ int main(void)
         cmocka_unit_test(a_conflict_prints_the_ways_out),
         cmocka_unit_test(nothing_is_to_be_done_when_all_stands),
         cmocka_unit_test(from_nothing_the_database_opens_last),
+        cmocka_unit_test(a_spare_is_given_where_the_database_would_be_made),
         cmocka_unit_test(a_half_dropped_database_is_dropped_and_made_anew),
         cmocka_unit_test(suspension_takes_the_logins_away),
         cmocka_unit_test(every_unwanted_membership_goes),
