@@ -48,3 +48,8 @@ set_tests_properties(test_watchdog PROPERTIES RESOURCE_LOCK postgres_tenants)
 add_executable(bench-spares ${PROJECT_SOURCE_DIR}/bench/spares.c postgres.c database_fixture.c)
 target_link_libraries(bench-spares PRIVATE tenantry_database tenantry_test_support PkgConfig::CMOCKA)
 set_target_properties(bench-spares PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+
+# Against a newer PostgreSQL than the system's, where it can be had.
+add_test(NAME postgres_newer COMMAND ${CMAKE_CURRENT_LIST_DIR}/newer --smoke)
+set_tests_properties(postgres_newer PROPERTIES LABELS integration SKIP_RETURN_CODE 77 TIMEOUT 600
+  ENVIRONMENT TENANTRY_TEST_PROGRAMS=${CMAKE_BINARY_DIR}/tests)
