@@ -50,6 +50,7 @@ struct program {
         *monitor_controller, *billing_controller, *store_controller;
     struct billing_duty billing;
     struct mail_settings mail;
+    struct route_settings routes;
     struct tenant_wake wake;
 };
 
@@ -131,6 +132,8 @@ static void make_services(struct program *program)
                 .idle = program->idle,
                 .crew = program->crew,
                 .ingress_namespaces = options->ingress_namespaces,
+                .routes = &program->routes,
+                .monitor_label = options->monitor_label,
                 .object_stores = program->object_stores,
                 .system_namespace = options->namespace_,
                 .domain = options->domain,
@@ -255,7 +258,11 @@ static int check_mail(const struct options *options, struct err *err)
 static int make_program(struct program *program, struct err *err)
 {
     if (follow_test_clock(program->options.test_clock, err) || tenant_steps_check(err) ||
-        check_mail(&program->options, err) || load_registry_url(program, err) ||
+        check_mail(&program->options, err) ||
+        route_settings_parse(program->options.sandbox_gateway,
+                             program->options.sandbox_ingress_class, &program->routes, err) ||
+        monitor_label_check(program->options.monitor_label, err) ||
+        load_registry_url(program, err) ||
         kube_config_load(program->options.kubeconfig, program->options.context, &program->kube,
                          err) ||
         make_manager(program, err)) {

@@ -23,7 +23,10 @@ struct options {
     const char *postgres_tools;
     const char *test_clock; /* NULL: the time is what the machine says */
     const char *ingress_namespaces;
-    const char *smtp_url; /* "": no mail */
+    const char *sandbox_gateway;       /* "NAMESPACE/NAME[/LISTENER]" of a Gateway; "": none */
+    const char *sandbox_ingress_class; /* "": none */
+    const char *monitor_label;         /* "NAME=VALUE"; "": none */
+    const char *smtp_url;              /* "": no mail */
     const char *smtp_from;
     const char *smtp_ca_file;
     const char *smtp_credentials_secret;

@@ -61,6 +61,7 @@ const struct watch_timing WATCH_TIMING = {
     .silence_slack_ms = 5000,
     .hasty_ms = 1000,
     .poll_ms = 2000,
+    .optional_poll_ms = 10000,
     .late_ms = 10000,
     .backoff_base_ms = 800,
     .backoff_cap_ms = 30000,
@@ -107,6 +108,9 @@ struct watch {
     _Atomic uint64_t watch_count;
     _Atomic uint64_t event_count;
     atomic_bool is_synced;
+
+    bool knows_served; /* of an optional kind: is_served was told */
+    bool is_served;
 };
 
 struct watch *watch_new(struct kube_client *client, const struct watch_config *config,
@@ -195,6 +199,21 @@ static void set_health(struct watch *watch, const struct err *err)
     watch->handler.health(watch->handler.context, err);
 }
 
+/* Tell the handler, once a change, whether the server has the kind. */
+static void set_served(struct watch *watch, bool is_served)
+{
+    if (!watch->config.optional || (watch->knows_served && watch->is_served == is_served)) {
+        return;
+    }
+    log_info(watch->log, is_served ? "the server has this kind"
+                                   : "the server does not have this kind: nothing is made of it");
+    watch->knows_served = true;
+    watch->is_served = is_served;
+    if (watch->handler.served) {
+        watch->handler.served(watch->handler.context, is_served);
+    }
+}
+
 /* The handler has seen every change up to `version`. */
 static void set_version(struct watch *watch, struct str version)
 {
@@ -215,6 +234,7 @@ static void finish_view(struct watch *watch, struct str version)
     set_version(watch, version);
     atomic_fetch_add(&watch->list_count, 1);
     watch->handler.replace_end(watch->handler.context, buf_text(&watch->resource_version));
+    set_served(watch, true);
     watch_count_list(watch->pulse.resource, methods[watch->state]);
     log_debug(watch->log, "view complete", KV("method", methods[watch->state]),
               KV("resource_version", buf_text(&watch->resource_version)),
@@ -543,6 +563,21 @@ static void say_missing(const struct watch *watch, struct err *err)
                   resource->plural, api_version);
 }
 
+/* The server said that it does not have the kind, and need not: there is nothing of it. */
+static void take_absence(struct watch *watch)
+{
+    const struct watch_handler *handler = &watch->handler;
+
+    atomic_store(&watch->pulse.last_byte_ms, clock_monotonic_ms());
+    if (!watch->knows_served || watch->is_served) {
+        set_served(watch, false);
+        handler->replace_begin(handler->context);
+        handler->replace_end(handler->context, "0");
+        atomic_store(&watch->is_synced, true);
+    }
+    set_health(watch, NULL);
+}
+
 static bool keeps_version(enum watch_state state)
 {
     return state == WATCH_WATCHING || state == WATCH_CHECKING;
@@ -571,10 +606,12 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
     if (err_has_reason(err, "ConnectionSilent")) {
         kube_client_drop_connections(watch->client);
     }
-    if (outcome == WATCH_MISSING) {
+    if (outcome == WATCH_MISSING && watch->config.optional) {
+        take_absence(watch);
+    } else if (outcome == WATCH_MISSING) {
         say_missing(watch, err);
     }
-    if (step.is_trouble) {
+    if (step.is_trouble && (outcome != WATCH_MISSING || !watch->config.optional)) {
         watch->needs_event = watch->request.is_open;
         set_health(watch, err);
     }
@@ -647,7 +684,8 @@ static void pause_state(struct watch *watch, const struct call *call)
         }
         return;
     }
-    int64_t poll_ms = watch->timing.poll_ms;
+    int64_t poll_ms =
+        watch->config.optional ? watch->timing.optional_poll_ms : watch->timing.poll_ms;
     if (cancel_sleep_ms(call->cancel, poll_ms + clock_jitter_ms(poll_ms / 2 + 1))) {
         watch->state = watch->lists_only ? WATCH_PAGING : WATCH_LISTING;
     }

@@ -39,6 +39,9 @@ struct watch_handler {
     void (*bookmark)(void *context, const char *resource_version);
     /* The state of the connection, for readiness: err NULL = healthy. Once a change. */
     void (*health)(void *context, const struct err *err);
+    /* Of a kind that is optional, whether the server has it, once a change: that it has, after the
+     * view; that it has not, before the view of nothing that follows. NULL where nobody asks. */
+    void (*served)(void *context, bool is_served);
     void *context;
 };
 
@@ -47,6 +50,7 @@ struct watch_config {
     const char *namespace_;     /* NULL: all */
     const char *label_selector; /* NULL: none */
     bool metadata_only;         /* as PartialObjectMetadata */
+    bool optional;              /* the server may lack the kind, which is no trouble */
     bool no_watch_list;         /* always list, then watch */
     int64_t page_size;          /* 0 = 500 */
     size_t object_max_bytes;    /* 0 = 8 MiB; a larger event ends the watch with an error */
@@ -60,8 +64,9 @@ struct watch *watch_new(struct kube_client *client, const struct watch_config *c
 void watch_free(struct watch *watch);
 
 /* Until canceled. Failures back off (800 ms doubling to 30 s, full jitter, forgotten after 2
- * minutes of health); a missing resource (404: CRD not installed) is polled; nothing makes this
- * return but cancel. Called again, it goes on where it was: a view that was complete is resumed. */
+ * minutes of health); a missing resource (404: CRD not installed) is polled, an optional one every
+ * ten seconds; nothing makes this return but cancel. Called again, it goes on where it was: a view
+ * that was complete is resumed. */
 void watch_run(struct watch *watch, const struct call *call);
 
 struct watch_stats {

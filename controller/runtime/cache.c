@@ -48,6 +48,8 @@ struct cache {
     const struct codec *codec;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
+    cache_served_fn on_served;
+    void *on_served_context;
 
     struct arena scratch;
     struct buf payload;
@@ -58,6 +60,7 @@ struct cache {
     struct key_table unseen;
     size_t record_bytes;
     bool synced;
+    bool absent; /* the server does not have the kind */
     bool healthy;
     struct err trouble; /* while not healthy */
     double version;     /* the last 15 digits of the newest one that is known of */
@@ -568,6 +571,18 @@ static void on_health(void *context, const struct err *err)
     pthread_mutex_unlock(&cache->lock);
 }
 
+static void on_served(void *context, bool is_served)
+{
+    struct cache *cache = context;
+    pthread_mutex_lock(&cache->lock);
+    bool is_news = cache->synced && cache->absent == is_served;
+    cache->absent = !is_served;
+    pthread_mutex_unlock(&cache->lock);
+    if (is_news && cache->on_served) {
+        cache->on_served(cache->on_served_context, is_served);
+    }
+}
+
 struct watch_handler cache_watch_handler(struct cache *cache)
 {
     return (struct watch_handler){
@@ -578,6 +593,7 @@ struct watch_handler cache_watch_handler(struct cache *cache)
         .event = on_event,
         .bookmark = on_bookmark,
         .health = on_health,
+        .served = on_served,
         .context = cache,
     };
 }
@@ -601,6 +617,20 @@ bool cache_is_synced(struct cache *cache)
     bool synced = cache->synced;
     pthread_mutex_unlock(&cache->lock);
     return synced;
+}
+
+bool cache_is_served(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    bool absent = cache->absent;
+    pthread_mutex_unlock(&cache->lock);
+    return !absent;
+}
+
+void cache_on_served(struct cache *cache, cache_served_fn served, void *context)
+{
+    cache->on_served = served;
+    cache->on_served_context = context;
 }
 
 size_t cache_count(struct cache *cache)

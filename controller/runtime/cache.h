@@ -65,12 +65,18 @@ struct cache *cache_new(const struct codec *codec);
 void cache_free(struct cache *cache);
 /* Before the watch starts; at most 4 listeners. */
 void cache_listen(struct cache *cache, cache_change_fn listener, void *context);
+/* Before the watch starts: called when an optional kind comes, and when it goes, on the watch's
+ * thread; not for what is so from the start. */
+typedef void (*cache_served_fn)(void *context, bool is_served);
+void cache_on_served(struct cache *cache, cache_served_fn served, void *context);
 /* The handler to give to watch_new: feeds this cache. */
 struct watch_handler cache_watch_handler(struct cache *cache);
 
 /* A reference that the caller unrefs, or NULL. */
 const struct record *cache_get(struct cache *cache, const char *key);
 bool cache_is_synced(struct cache *cache); /* a first whole view has arrived */
+/* Whether the server has the kind: false while one whose watch is optional is absent. */
+bool cache_is_served(struct cache *cache);
 size_t cache_count(struct cache *cache);
 size_t cache_bytes(struct cache *cache); /* of all records and the table */
 /* Whether the connection behind is healthy, and if not, why. */

@@ -283,6 +283,12 @@ static void pass_health(void *context, const struct err *err)
     wake_main(managed->manager);
 }
 
+static void pass_served(void *context, bool is_served)
+{
+    const struct managed_cache *managed = context;
+    managed->inner.served(managed->inner.context, is_served);
+}
+
 void manager_add_cache(struct manager *manager, struct cache *cache,
                        const struct watch_config *watch)
 {
@@ -304,6 +310,7 @@ void manager_add_cache(struct manager *manager, struct cache *cache,
         .event = pass_event,
         .bookmark = pass_bookmark,
         .health = pass_health,
+        .served = pass_served,
         .context = managed,
     };
     managed->watch = watch_new(manager->watch_client, &managed->watch_config, &handler);

@@ -11,7 +11,7 @@
 #include "controller/kube/watch.h"
 #include "controller/runtime/manager.h"
 
-enum { MANAGER_CACHES_MAX = 16, MANAGER_CONTROLLERS_MAX = 16, MANAGER_PAGES_MAX = 16 };
+enum { MANAGER_CACHES_MAX = 24, MANAGER_CONTROLLERS_MAX = 16, MANAGER_PAGES_MAX = 16 };
 
 struct managed_cache {
     struct manager *manager;

@@ -217,6 +217,11 @@ static const struct field tier_idle_fields[] = {
     ENUM("wake", struct tier, idle_wake, idle_wake_words),
     END,
 };
+static const struct field tier_alert_fields[] = {
+    INT("quotaPercent", struct tier, alert_quota_percent),
+    DURATION("backupMaxAge", struct tier, alert_backup_age_ms),
+    END,
+};
 static const struct field tier_spec_fields[] = {
     LIST("quotas", FIELD_INT_MAP, struct tier, quotas, quota_count),
     OBJECT("price", price_fields),
@@ -227,6 +232,7 @@ static const struct field tier_spec_fields[] = {
     OBJECT("database", tier_database_fields),
     OBJECT("gateway", tier_gateway_fields),
     OBJECT("idle", tier_idle_fields),
+    OBJECT("alerts", tier_alert_fields),
     END,
 };
 static const struct field tier_status_fields[] = {
@@ -398,7 +404,9 @@ int tier_decode(struct str json, struct arena *arena, struct tier *ret, struct e
                          .observed_generation = -1,
                          .currency = "EUR",
                          .price_monthly = "0",
-                         .suspend_after_days = -1};
+                         .suspend_after_days = -1,
+                         .alert_quota_percent = 90,
+                         .alert_backup_age_ms = 36 * 3600 * 1000};
     if (codec_decode(json, arena, tier_fields, &meta, ret, err)) {
         return -1;
     }

@@ -200,6 +200,8 @@ struct tier {
     const struct sandbox *sandboxes; /* of tenants that list none */
     size_t sandbox_count;
     int64_t idle_after_ms;                    /* 0 = never */
+    int64_t alert_quota_percent;              /* of a quota that may be used without an alert */
+    int64_t alert_backup_age_ms;              /* that the newest backup may have */
     const char *buckets;                      /* JSON, of tenants that list none */
     const struct text_pair *placement_labels; /* matchLabels */
     size_t placement_label_count;

@@ -24,6 +24,7 @@ struct snapshot_store; /* reconcilers/database/snapshot.h */
 struct meter;          /* reconcilers/sandbox/meter.h */
 struct idle;           /* reconcilers/sandbox/idle.h */
 struct monitor;        /* reconcilers/monitoring/monitor.h */
+struct route_settings; /* reconcilers/sandbox/sandbox.h */
 
 /* Process lifetime; thread-safe parts only. */
 struct services {
@@ -45,6 +46,8 @@ struct services {
     const char *system_namespace;   /* "tenantry-system" */
     const char *domain;             /* "tenants.localhost" */
     const char *ingress_namespaces; /* from which sandboxes may be reached, beside the gateway */
+    const struct route_settings *routes; /* to sandboxes; NULL: none */
+    const char *monitor_label;           /* "name=value" of what Prometheus selects; "" = none */
     int64_t drift_period_ms;
     const struct snapshot_store *snapshots; /* NULL: no store can take any */
     const char *postgres_tools;             /* folder of pg_dump and pg_restore; "" = PATH */

@@ -39,4 +39,13 @@ bool monitor_agrees(struct monitor *monitor, const struct tenant *tenant);
  * it its own settings, limits and use. RETRY/ProbeFailed. */
 MUST_CHECK int monitoring_ensure(struct reconcile *rc, void *subject, struct err *err);
 
+/* The step MonitoringObjects: ServiceMonitor, PodMonitor and PrometheusRule "tenantry" in the
+ * tenant's namespace, each where the cluster has the kind. Errors are those of children_apply. */
+MUST_CHECK int monitoring_objects_ensure(struct reconcile *rc, void *subject, struct err *err);
+/* Whether they are as they should be, as far as the watches know. Asks nobody. */
+bool monitoring_objects_stand(const struct services *services, struct arena *arena,
+                              const struct tenant *tenant, const struct tier *tier);
+/* What --monitor-label may be: "" or a label's NAME=VALUE. Errors: TERMINAL/InvalidOption. */
+MUST_CHECK int monitor_label_check(const char *label, struct err *err);
+
 #endif

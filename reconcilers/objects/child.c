@@ -18,6 +18,16 @@ static const struct kube_resource quotas = {"", "v1", "resourcequotas", "Resourc
 static const struct kube_resource limits = {"", "v1", "limitranges", "LimitRange", true};
 static const struct kube_resource policies = {"networking.k8s.io", "v1", "networkpolicies",
                                               "NetworkPolicy", true};
+static const struct kube_resource ingresses = {"networking.k8s.io", "v1", "ingresses", "Ingress",
+                                               true};
+static const struct kube_resource http_routes = {"gateway.networking.k8s.io", "v1", "httproutes",
+                                                 "HTTPRoute", true};
+static const struct kube_resource service_monitors = {"monitoring.coreos.com", "v1",
+                                                      "servicemonitors", "ServiceMonitor", true};
+static const struct kube_resource pod_monitors = {"monitoring.coreos.com", "v1", "podmonitors",
+                                                  "PodMonitor", true};
+static const struct kube_resource prometheus_rules = {"monitoring.coreos.com", "v1",
+                                                      "prometheusrules", "PrometheusRule", true};
 
 /* ---- from JSON ---- */
 
@@ -190,6 +200,11 @@ const struct codec child_codecs[CHILD_KIND_COUNT] = {
     [CHILD_LIMIT_RANGE] = {.resource = &limits, .pack = pack},
     [CHILD_NETWORK_POLICY] = {.resource = &policies, .pack = pack},
     [CHILD_ROLE_BINDING] = {.resource = &KUBE_ROLE_BINDINGS, .pack = pack},
+    [CHILD_INGRESS] = {.resource = &ingresses, .pack = pack},
+    [CHILD_HTTP_ROUTE] = {.resource = &http_routes, .pack = pack},
+    [CHILD_SERVICE_MONITOR] = {.resource = &service_monitors, .pack = pack},
+    [CHILD_POD_MONITOR] = {.resource = &pod_monitors, .pack = pack},
+    [CHILD_PROMETHEUS_RULE] = {.resource = &prometheus_rules, .pack = pack},
 };
 
 void child_unpack(const struct record *record, struct arena *arena, struct child *ret)

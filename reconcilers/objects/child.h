@@ -12,7 +12,8 @@
 #include "controller/base/hash.h"
 #include "controller/runtime/cache.h"
 
-/* The kinds that are watched, by the label app.kubernetes.io/managed-by=tenantry. */
+/* The kinds that are watched, by the label app.kubernetes.io/managed-by=tenantry. A cluster may
+ * lack those from CHILD_OPTIONAL on: they are made of CustomResourceDefinitions of others. */
 enum child_kind {
     CHILD_DEPLOYMENT,
     CHILD_SERVICE,
@@ -21,8 +22,14 @@ enum child_kind {
     CHILD_LIMIT_RANGE,
     CHILD_NETWORK_POLICY,
     CHILD_ROLE_BINDING,
+    CHILD_INGRESS,
+    CHILD_HTTP_ROUTE,
+    CHILD_SERVICE_MONITOR,
+    CHILD_POD_MONITOR,
+    CHILD_PROMETHEUS_RULE,
     CHILD_KIND_COUNT,
 };
+enum { CHILD_OPTIONAL = CHILD_HTTP_ROUTE }; /* the first of those that a cluster may lack */
 extern const struct codec child_codecs[CHILD_KIND_COUNT];
 
 struct child {

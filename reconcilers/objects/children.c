@@ -144,6 +144,16 @@ static void on_change(void *context, enum cache_change change, const struct reco
     }
 }
 
+static void on_served(void *context, bool is_served)
+{
+    const struct watcher *watcher = context;
+    const struct children *children = watcher->children;
+    (void)is_served;
+    if (children->changed) {
+        children->changed(children->changed_context, NULL);
+    }
+}
+
 /* ---- life ---- */
 
 struct children *children_new(void)
@@ -156,9 +166,11 @@ struct children *children_new(void)
         children->watchers[kind] = (struct watcher){children, (enum child_kind)kind};
         children->caches[kind] = cache_new(&child_codecs[kind]);
         cache_listen(children->caches[kind], on_change, &children->watchers[kind]);
+        cache_on_served(children->caches[kind], on_served, &children->watchers[kind]);
         children->watches[kind] = (struct watch_config){
             .resource = child_codecs[kind].resource,
             .label_selector = NAME_LABEL_MANAGED_BY "=tenantry," NAME_LABEL_TENANT,
+            .optional = kind >= CHILD_OPTIONAL,
         };
     }
     return children;
@@ -192,6 +204,11 @@ void children_free(struct children *children)
 struct cache *children_cache(struct children *children, enum child_kind kind)
 {
     return children->caches[kind];
+}
+
+bool children_serve(const struct children *children, enum child_kind kind)
+{
+    return cache_is_served(children->caches[kind]);
 }
 
 const struct watch_config *children_watch(const struct children *children, enum child_kind kind)

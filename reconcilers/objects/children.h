@@ -12,12 +12,12 @@
 #include <stddef.h>
 
 #include "controller/base/attributes.h"
-#include "controller/base/buf.h"
 #include "controller/base/err.h"
 #include "controller/kube/watch.h"
 #include "controller/runtime/reconcile.h"
 #include "reconcilers/model/work.h"
 #include "reconcilers/objects/child.h"
+#include "reconcilers/objects/intent.h"
 
 struct children;
 struct children *children_new(void);
@@ -25,22 +25,16 @@ struct children *children_new(void);
 void children_free(struct children *children);
 
 struct cache *children_cache(struct children *children, enum child_kind kind);
+/* Whether the cluster has the kind. */
+bool children_serve(const struct children *children, enum child_kind kind);
 /* What the cache of the kind is to be fed with. */
 const struct watch_config *children_watch(const struct children *children, enum child_kind kind);
 
 /* Called when something happened to an object of the tenant that it may have to see: it is gone,
- * says something else than it should, became available or ceased to be. Before the caches are fed.
- */
+ * says something else than it should, became available or ceased to be. tenant NULL: a kind came to
+ * the cluster or went, which concerns all. Before the caches are fed. */
 typedef void (*children_changed_fn)(void *context, const char *tenant);
 void children_listen(struct children *children, children_changed_fn changed, void *context);
-
-/* What is wanted of one object: a body for server-side apply. */
-struct intent {
-    enum child_kind kind;
-    const char *namespace_;
-    const char *name;
-    struct buf *body;
-};
 
 /* Make the objects so, side by side as far as there are hands. Idempotent. Objects of others are
  * left alone: TERMINAL/NameConflict. ERR_WAIT while one is still being deleted. The first error of

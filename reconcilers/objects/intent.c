@@ -2,8 +2,38 @@
 
 #include "controller/base/js.h"
 #include "controller/kube/object.h"
+#include "reconcilers/objects/objects.h"
 
-enum { OBJECT_MAX = 4 << 20 };
+enum { OBJECT_MAX = 4 << 20, BODY_MAX_BYTES = 1 << 20 };
+
+/* ---- bodies ---- */
+
+void intent_init(struct arena *arena, struct intent *intent, enum child_kind kind,
+                 const char *namespace_, const char *name)
+{
+    struct buf *body = ARENA_NEW(arena, struct buf);
+    buf_init(body, BODY_MAX_BYTES);
+    *intent = (struct intent){.kind = kind, .namespace_ = namespace_, .name = name, .body = body};
+}
+
+void intents_release(struct intent *intents, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buf_release(intents[i].body);
+    }
+}
+
+void intent_begin(const struct intent *intent, struct jsonw *writer, const struct tenant_work *work,
+                  const struct kube_pair *more)
+{
+    const struct kube_ref ref = {.resource = child_codecs[intent->kind].resource,
+                                 .namespace_ = intent->namespace_,
+                                 .name = intent->name};
+    jsonw_init(writer, intent->body);
+    object_begin(writer, work, &ref, more);
+}
+
+/* ---- comparing ---- */
 
 static bool holds(const char *member, const json_t *wanted, const json_t *observed);
 

@@ -11,7 +11,6 @@
 #include "reconcilers/sandbox/sandbox_internal.h"
 
 enum {
-    BODY_MAX_BYTES = 1 << 20,
     EGRESS_MAX_BYTES = 64 << 10,
     /* What an unlimited number of sandboxes is given room for: a spec can list no more. */
     SANDBOXES_MOST = 100,
@@ -22,30 +21,11 @@ enum {
 #define ROLE_ADMIN "tenantry-tenant-admin" /* manifests/rbac/tenant-people.yaml */
 #define ROLE_MEMBER "tenantry-tenant-member"
 
-void intent_init(struct arena *arena, struct intent *intent, enum child_kind kind,
-                 const char *namespace_, const char *name)
-{
-    struct buf *body = ARENA_NEW(arena, struct buf);
-    buf_init(body, BODY_MAX_BYTES);
-    *intent = (struct intent){.kind = kind, .namespace_ = namespace_, .name = name, .body = body};
-}
-
-void intents_release(struct intent *intents, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        buf_release(intents[i].body);
-    }
-}
-
 /* Metadata of the object; it stays open. */
 static void begin(struct jsonw *writer, const struct rules_facts *facts,
                   const struct intent *intent)
 {
-    const struct kube_ref ref = {.resource = child_codecs[intent->kind].resource,
-                                 .namespace_ = intent->namespace_,
-                                 .name = intent->name};
-    jsonw_init(writer, intent->body);
-    object_begin(writer, facts->work, &ref, NULL);
+    intent_begin(intent, writer, facts->work, NULL);
 }
 
 /* ---- how much ---- */
@@ -203,11 +183,16 @@ static void write_gateway(struct jsonw *writer, const struct rules_facts *facts)
 
 static void write_ingress(struct jsonw *writer, const struct rules_facts *facts)
 {
+    const struct route_settings *routes = facts->work->services->routes;
+
     jsonw_array(writer, "ingress");
     jsonw_object(writer, NULL);
     jsonw_array(writer, "from");
     write_own_pods(writer);
     write_gateway(writer, facts);
+    if (routes && !text_is_empty(routes->gateway_namespace)) {
+        write_peer_pods(writer, routes->gateway_namespace, NULL, NULL);
+    }
     struct str rest = str_from(facts->work->services->ingress_namespaces);
     while (rest.len > 0) {
         struct str name = str_trim(str_cut(&rest, ','));

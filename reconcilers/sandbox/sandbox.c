@@ -52,6 +52,8 @@ void sandbox_facts(const struct services *services, const struct tenant *tenant,
         .tenant_id = tenant_id,
         .templates = services->sandbox_templates,
         .hold = hold_of(services, tenant, tenant_id),
+        .domain = services->domain,
+        .route = route_kind(services->routes, children_serve(services->children, CHILD_HTTP_ROUTE)),
     };
 }
 
@@ -124,13 +126,30 @@ int sandbox_rules_ensure(struct reconcile *rc, void *subject, struct err *err)
 
 /* ---- removing what the spec no longer lists ---- */
 
+static const char *name_of(const struct planned_sandbox *item, enum child_kind kind)
+{
+    return kind == CHILD_DEPLOYMENT ? item->full_name : item->spec->name;
+}
+
+/* Whether the sandbox has an object of the kind; what one without its template has stays. */
+static bool has(const struct sandbox_plan *plan, const struct planned_sandbox *item,
+                enum child_kind kind)
+{
+    switch (kind) {
+    case CHILD_DEPLOYMENT:
+        return true;
+    case CHILD_SERVICE:
+        return !item->template_ || item->template_->port_count > 0;
+    default:
+        return plan->route == kind && (item->host || !item->template_);
+    }
+}
+
 static bool is_planned(const struct sandbox_plan *plan, enum child_kind kind, const char *name)
 {
     for (size_t i = 0; i < plan->count; i++) {
         const struct planned_sandbox *item = &plan->items[i];
-        bool has_service = !item->template_ || item->template_->port_count > 0;
-        if (kind == CHILD_DEPLOYMENT ? text_equal(item->full_name, name)
-                                     : has_service && text_equal(item->spec->name, name)) {
+        if (has(plan, item, kind) && text_equal(name_of(item, kind), name)) {
             return true;
         }
     }
@@ -143,10 +162,9 @@ static size_t count_planned(struct arena *arena, struct children *children,
     size_t count = 0;
     for (size_t i = 0; i < plan->count; i++) {
         const struct planned_sandbox *item = &plan->items[i];
-        const char *name = kind == CHILD_DEPLOYMENT ? item->full_name : item->spec->name;
         struct child child;
-        count += is_planned(plan, kind, name) &&
-                         children_get(children, arena, kind, plan->namespace_, name, &child)
+        count += has(plan, item, kind) && children_get(children, arena, kind, plan->namespace_,
+                                                       name_of(item, kind), &child)
                      ? 1
                      : 0;
     }
@@ -174,6 +192,9 @@ static int remove_unplanned(struct reconcile *rc, const struct tenant_work *work
 static const char *url_of(struct arena *arena, const struct sandbox_plan *plan,
                           const struct planned_sandbox *item)
 {
+    if (item->host) {
+        return arena_printf(arena, "https://%s", item->host);
+    }
     if (!item->template_ || item->template_->port_count == 0) {
         return "";
     }
@@ -264,14 +285,17 @@ static int stop_all(struct reconcile *rc, const struct tenant_work *work, struct
 static int make(struct reconcile *rc, const struct tenant_work *work,
                 const struct sandbox_plan *plan, struct err *err)
 {
-    struct intent *intents = ARENA_ARRAY(rc->arena, struct intent, 2 * plan->count);
+    static const enum child_kind kinds[] = {CHILD_DEPLOYMENT, CHILD_SERVICE, CHILD_HTTP_ROUTE,
+                                            CHILD_INGRESS};
+    struct intent *intents = ARENA_ARRAY(rc->arena, struct intent, 3 * plan->count);
     size_t count = workload_intents(rc->arena, work, plan, intents);
+    count += route_intents(rc->arena, work, plan, intents + count);
     int result = children_apply(rc, work, intents, count, err);
     intents_release(intents, count);
-    return result || remove_unplanned(rc, work, plan, CHILD_DEPLOYMENT, err) ||
-                   remove_unplanned(rc, work, plan, CHILD_SERVICE, err)
-               ? -1
-               : 0;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds) && result == 0; i++) {
+        result = remove_unplanned(rc, work, plan, kinds[i], err);
+    }
+    return result;
 }
 
 /* A tenant that is waking is awake once all runs that may, or nothing may for another reason. Until
@@ -361,10 +385,11 @@ bool sandboxes_stand(const struct services *services, struct arena *arena,
     (void)snprintf(work->tenant_id, sizeof(work->tenant_id), "%s", tenant->status.tenant_id);
     sandbox_facts(services, tenant, tier, work->tenant_id, &facts);
     sandbox_plan(arena, &facts, &plan);
-    struct intent *intents = ARENA_ARRAY(arena, struct intent, RULES_MAX + 2 * plan.count);
+    struct intent *intents = ARENA_ARRAY(arena, struct intent, RULES_MAX + 3 * plan.count);
     struct sandbox_state *states = ARENA_ARRAY(arena, struct sandbox_state, plan.count);
     size_t count = intents_of_rules(arena, work, &plan, tenant->status.place.server, intents);
     count += workload_intents(arena, work, &plan, intents + count);
+    count += route_intents(arena, work, &plan, intents + count);
     bool stand = children_stand(services, arena, tenant, intents, count);
     intents_release(intents, count);
     observe(arena, services->children, &plan, states);

@@ -12,6 +12,7 @@
 #include "reconcilers/model/template.h"
 #include "reconcilers/model/work.h"
 #include "reconcilers/objects/children.h"
+#include "reconcilers/sandbox/sandbox.h"
 
 /* ---- sandbox_plan.c: pure ---- */
 
@@ -28,6 +29,7 @@ struct planned_sandbox {
     const struct sandbox *spec;
     const struct sandbox_template *template_; /* NULL: there is none of that name */
     const char *full_name;                    /* <subdomain>-<name> */
+    const char *host;                         /* <name>.<subdomain>.<domain>; NULL: no route */
     int64_t replicas;                         /* that are to run now */
     enum sandbox_hold hold;
 };
@@ -38,6 +40,7 @@ struct sandbox_plan {
     struct planned_sandbox *items;
     size_t count;
     const char *missing_template; /* the first; NULL = all are there */
+    enum child_kind route;        /* that leads to those with a host */
 };
 
 /* What decides about a tenant's sandboxes. */
@@ -47,6 +50,8 @@ struct sandbox_facts {
     const char *tenant_id;
     struct cache *templates;
     enum sandbox_hold hold; /* of the whole tenant: HOLD_NONE, or why nothing of it runs */
+    const char *domain;
+    enum child_kind route; /* CHILD_HTTP_ROUTE, CHILD_INGRESS, or CHILD_KIND_COUNT: none */
 };
 
 /* Which sandboxes there are to be, in the spec's order. In the arena. */
@@ -94,14 +99,18 @@ size_t rules_intents(struct arena *arena, const struct rules_facts *facts,
 /* ---- workload_objects.c ---- */
 
 /* Deployment, and Service where the template has ports, of each sandbox whose template is there:
- * at most 2 × plan->count. */
+ * at most 2 × plan->count. What leads to them is in routes_objects.c. */
 size_t workload_intents(struct arena *arena, const struct tenant_work *work,
                         const struct sandbox_plan *plan, struct intent *ret);
 
-/* A new intent with room for its body. */
-void intent_init(struct arena *arena, struct intent *intent, enum child_kind kind,
-                 const char *namespace_, const char *name);
-void intents_release(struct intent *intents, size_t count);
+/* ---- routes_objects.c: HTTPRoute or Ingress ---- */
+
+/* The kind of route that is made: an HTTPRoute where a Gateway is named and the cluster has the
+ * kind, else an Ingress where a class is named. CHILD_KIND_COUNT: none. */
+enum child_kind route_kind(const struct route_settings *settings, bool serves_http_routes);
+/* One for each sandbox with a host: at most plan->count. */
+size_t route_intents(struct arena *arena, const struct tenant_work *work,
+                     const struct sandbox_plan *plan, struct intent *ret);
 
 /* ---- sandbox.c ---- */
 

@@ -24,6 +24,18 @@ static bool is_over(const struct sandbox_plan *plan, size_t index)
     return plan->limit >= 0 && index >= (uint64_t)plan->limit;
 }
 
+/* The name comes before the subdomain, as a label of its own: a name and a subdomain joined by
+ * anything that may stand in both would be another tenant's host, too. */
+static const char *host_of(struct arena *arena, const struct sandbox_facts *facts,
+                           const struct planned_sandbox *item)
+{
+    if (facts->route == CHILD_KIND_COUNT || !item->template_ || item->template_->port_count == 0) {
+        return NULL;
+    }
+    return arena_printf(arena, "%s.%s.%s", item->spec->name, facts->tenant->subdomain,
+                        facts->domain);
+}
+
 void sandbox_plan(struct arena *arena, const struct sandbox_facts *facts, struct sandbox_plan *ret)
 {
     const struct tenant *tenant = facts->tenant;
@@ -32,6 +44,7 @@ void sandbox_plan(struct arena *arena, const struct sandbox_facts *facts, struct
     ret->namespace_ = name_namespace(arena, tenant->subdomain);
     ret->limit = limit_of(arena, facts);
     ret->missing_template = NULL;
+    ret->route = facts->route;
     ret->items = ARENA_ARRAY(arena, struct planned_sandbox, ret->count);
     for (size_t i = 0; i < ret->count; i++) {
         struct planned_sandbox *item = &ret->items[i];
@@ -39,6 +52,7 @@ void sandbox_plan(struct arena *arena, const struct sandbox_facts *facts, struct
         item->spec = &sandboxes[i];
         item->full_name = name_sandbox(arena, tenant->subdomain, sandboxes[i].name);
         item->template_ = sandbox_template_find(facts->templates, arena, template_);
+        item->host = host_of(arena, facts, item);
         item->hold = facts->hold;
         if (item->hold == HOLD_NONE && is_over(ret, i)) {
             item->hold = HOLD_OVER_COUNT;

@@ -19,12 +19,8 @@ struct body {
 
 static void begin(struct body *body, const struct intent *intent)
 {
-    const struct kube_ref ref = {.resource = child_codecs[intent->kind].resource,
-                                 .namespace_ = intent->namespace_,
-                                 .name = intent->name};
     const struct kube_pair label = {NAME_LABEL_SANDBOX, body->item->spec->name};
-    jsonw_init(&body->writer, intent->body);
-    object_begin(&body->writer, body->work, &ref, &label);
+    intent_begin(intent, &body->writer, body->work, &label);
     jsonw_object(&body->writer, "spec");
 }
 

@@ -226,6 +226,7 @@ static struct outcome reconcile_alive(struct reconcile *rc, struct tenant_enviro
                        find_server(rc, services, tenant->status.place.server), inputs_hash);
     if (is_known_to_stand(rc, tenant, inputs_hash) &&
         sandboxes_stand(services, rc->arena, tenant, work->tier) &&
+        monitoring_objects_stand(services, rc->arena, tenant, work->tier) &&
         monitor_agrees(services->monitor, tenant)) {
         return outcome_done(next_drift_check_ms(services));
     }

@@ -91,6 +91,12 @@ const struct step tenant_steps[] = {
         .ensure = monitoring_ensure,
     },
     {
+        .name = "MonitoringObjects",
+        .condition = CONDITION_MONITORING,
+        .needs = {"Namespace"},
+        .ensure = monitoring_objects_ensure,
+    },
+    {
         .name = "Extensions",
         .condition = CONDITION_SCHEMA,
         .needs = {"Schema"},

@@ -245,10 +245,21 @@ static void on_template(void *context, enum cache_change change, const struct re
     }
 }
 
+static bool wake_any(void *context, const struct record *record)
+{
+    const struct tenant_wake *wake = context;
+    queue_add(wake->tenants, record_key(record), QUEUE_LOW);
+    return true;
+}
+
 static void on_child(void *context, const char *tenant)
 {
     struct tenant_wake *wake = context;
-    queue_add(wake->tenants, tenant, QUEUE_NORMAL);
+    if (tenant) {
+        queue_add(wake->tenants, tenant, QUEUE_NORMAL);
+    } else {
+        cache_each(wake->services->tenants, wake_any, wake);
+    }
 }
 
 void tenant_wake_install(struct tenant_wake *wake)

@@ -59,6 +59,12 @@ controller_start()
         --metering-period 2s "$@"
 }
 
+# module_folder MODULE VERSION: where the Go module's files are, for CustomResourceDefinitions of others.
+module_folder()
+{
+    go mod download -json "$1@$2" | jq -re '.Dir // error(.Error)' || die "the Go module $1 $2 cannot be had"
+}
+
 # page PATH: what the controller's listener says; fails unless 2xx.
 page()
 {

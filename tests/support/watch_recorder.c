@@ -139,6 +139,15 @@ static void on_health(void *context, const struct err *err)
     leave(recorder);
 }
 
+static void on_served(void *context, bool is_served)
+{
+    struct watch_recorder *recorder = context;
+
+    enter(recorder);
+    buf_append_text(&recorder->story, is_served ? "served\n" : "not served\n");
+    leave(recorder);
+}
+
 static void *run(void *context)
 {
     struct watch_recorder *recorder = context;
@@ -168,6 +177,7 @@ struct watch_recorder *recorder_start_at(struct kube_client *client,
         .event = on_event,
         .bookmark = on_bookmark,
         .health = on_health,
+        .served = on_served,
         .context = recorder,
     };
     pthread_condattr_t monotonic;

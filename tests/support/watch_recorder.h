@@ -25,7 +25,7 @@ struct watch *recorder_watch(struct watch_recorder *recorder);
 
 /* The story so far, one word group a call, each ended by '\n':
  *   begin / object NAME RV / remove NAME RV / end RV / added NAME RV / modified NAME RV /
- *   deleted NAME RV / bookmark RV / healthy / trouble REASON
+ *   deleted NAME RV / bookmark RV / healthy / trouble REASON / served / not served
  * The caller frees. */
 char *recorder_story(struct watch_recorder *recorder);
 

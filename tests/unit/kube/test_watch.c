@@ -24,6 +24,7 @@ static const struct watch_timing FAST = {
     .silence_slack_ms = 1000,
     .hasty_ms = 0,
     .poll_ms = 50,
+    .optional_poll_ms = 50,
     .late_ms = 1000,
     .backoff_base_ms = 10,
     .backoff_cap_ms = 100,
@@ -646,6 +647,30 @@ static void a_kind_that_is_missing_is_polled_for(void **state)
     close_stage(&stage);
 }
 
+/* It is a view of nothing, and no trouble, however often it comes and goes. */
+static void a_kind_that_is_optional_may_be_missing(void **state)
+{
+    static const char *const script[] = {FAIL("404", NOT_SERVED),
+                                         FAIL("404", NOT_SERVED),
+                                         OK(ADDED("a", "1") LISTED("5")),
+                                         FAIL("404", STATUS("404", "NotFound")),
+                                         FAIL("404", NOT_SERVED),
+                                         HOLD(LISTED("9")),
+                                         NULL};
+    struct watch_config config = WATCH;
+    struct stage stage;
+
+    (void)state;
+    config.optional = true;
+    open_stage(&stage, script, &config, &FAST);
+    recorder_wait(stage.recorder, "end 9");
+    recorder_wait_times(stage.recorder, "\nserved", 2);
+    expect_story(&stage, "not served\nbegin\nend 0\nhealthy\nbegin\nobject a 1\nend 5\nserved\n"
+                         "not served\nbegin\nend 0\nbegin\nend 9\nserved\n");
+    CHECK_INT(recorder_view_size(stage.recorder), 0);
+    close_stage(&stage);
+}
+
 /* A quiet stream gives no byte for a minute: that it is open is health enough. */
 static void an_open_stream_is_healthy_before_its_first_byte(void **state)
 {
@@ -740,6 +765,7 @@ int main(void)
         cmocka_unit_test(c03_a_bookmark_makes_silence_count_again),
         cmocka_unit_test(c23_a_version_ahead_of_the_server_leads_to_a_new_view),
         cmocka_unit_test(a_kind_that_is_missing_is_polled_for),
+        cmocka_unit_test(a_kind_that_is_optional_may_be_missing),
         cmocka_unit_test(an_open_stream_is_healthy_before_its_first_byte),
         cmocka_unit_test(c25_what_is_no_widget_is_left_out_and_counted),
         cmocka_unit_test(c25_an_object_over_the_maximum_is_trouble_that_is_told),

@@ -504,6 +504,38 @@ static void a_view_older_than_our_write_does_not_undo_it(void **state)
     fixture_release(&fixture);
 }
 
+/* ---- a kind that the server may lack ---- */
+
+static void on_served(void *context, bool is_served)
+{
+    hear(context, is_served ? "served " : "not served ");
+}
+
+static void a_kind_that_comes_and_goes_is_told_but_not_how_it_began(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture);
+    cache_on_served(fixture.cache, on_served, &fixture);
+    CHECK(cache_is_served(fixture.cache));
+    fixture.watch.served(fixture.watch.context, false);
+    load(&fixture, (const char *const[]){NULL}, "0");
+    check_heard(&fixture, "");
+    CHECK(cache_is_synced(fixture.cache));
+    CHECK(!cache_is_served(fixture.cache));
+
+    load(&fixture, (const char *const[]){"a", NULL}, "10");
+    fixture.watch.served(fixture.watch.context, true);
+    CHECK_NOT_NULL(strstr(fixture.heard, "served "));
+    CHECK(cache_is_served(fixture.cache));
+    fixture.heard[0] = '\0';
+
+    fixture.watch.served(fixture.watch.context, false);
+    check_heard(&fixture, "not served ");
+    CHECK(!cache_is_served(fixture.cache));
+    fixture_release(&fixture);
+}
+
 /* ---- what cannot be read ---- */
 
 static double invalid_count(void)
@@ -776,6 +808,7 @@ int main(void)
         cmocka_unit_test(a_removal_after_a_write_tells_what_was_seen),
         cmocka_unit_test(writes_of_what_is_gone_old_or_another_are_ignored),
         cmocka_unit_test(a_view_older_than_our_write_does_not_undo_it),
+        cmocka_unit_test(a_kind_that_comes_and_goes_is_told_but_not_how_it_began),
         cmocka_unit_test(unreadable_objects_are_left_out_and_counted),
         cmocka_unit_test(an_object_that_becomes_unreadable_does_not_count_as_deleted),
         cmocka_unit_test(health_is_what_the_watch_last_said),

@@ -26,7 +26,8 @@ static void add_templates(struct cache *cache)
     handler.replace_begin(handler.context);
     handler.replace_object(handler.context,
                            STR("{\"metadata\":{\"name\":\"node\",\"uid\":\"1\","
-                               "\"resourceVersion\":\"1\"},\"spec\":{\"image\":\"n\"}}"));
+                               "\"resourceVersion\":\"1\"},\"spec\":{\"image\":\"n\","
+                               "\"ports\":[{\"name\":\"http\",\"containerPort\":3000}]}}"));
     handler.replace_object(handler.context,
                            STR("{\"metadata\":{\"name\":\"python\",\"uid\":\"2\","
                                "\"resourceVersion\":\"2\"},\"spec\":{\"image\":\"p\"}}"));
@@ -50,7 +51,9 @@ static int set_up(void **state)
     fixture->facts = (struct sandbox_facts){.tenant = &fixture->tenant,
                                             .tier = &fixture->tier,
                                             .tenant_id = "id",
-                                            .templates = fixture->templates};
+                                            .templates = fixture->templates,
+                                            .domain = "example.com",
+                                            .route = CHILD_KIND_COUNT};
     *state = fixture;
     return 0;
 }
@@ -147,6 +150,54 @@ static void a_missing_template_is_named(void **state)
     CHECK_NULL(fixture->plan.items[0].template_);
 }
 
+static void what_listens_has_a_host_of_its_own_where_there_are_routes(void **state)
+{
+    struct fixture *fixture = *state;
+    plan(fixture);
+    CHECK_NULL(fixture->plan.items[2].host);
+    fixture->facts.route = CHILD_INGRESS;
+    plan(fixture);
+    CHECK_INT(fixture->plan.route, CHILD_INGRESS);
+    CHECK_TEXT(fixture->plan.items[2].host, "off.acme.example.com"); /* though none of it runs */
+    CHECK_NULL(fixture->plan.items[1].host);                         /* its template has no ports */
+}
+
+static void the_kind_of_route_follows_settings_and_cluster(void **state)
+{
+    struct route_settings settings;
+    struct err err;
+    (void)state;
+
+    CHECK_INT(route_kind(NULL, true), CHILD_KIND_COUNT);
+    CHECK_OK(route_settings_parse("", "", &settings, &err), &err);
+    CHECK_INT(route_kind(&settings, true), CHILD_KIND_COUNT);
+    CHECK_OK(route_settings_parse("edge/public", "", &settings, &err), &err);
+    CHECK_INT(route_kind(&settings, true), CHILD_HTTP_ROUTE);
+    CHECK_INT(route_kind(&settings, false), CHILD_KIND_COUNT);
+    CHECK_OK(route_settings_parse("edge/public/https", "nginx", &settings, &err), &err);
+    CHECK_TEXT(settings.gateway_namespace, "edge");
+    CHECK_TEXT(settings.gateway, "public");
+    CHECK_TEXT(settings.listener, "https");
+    CHECK_INT(route_kind(&settings, true), CHILD_HTTP_ROUTE);
+    CHECK_INT(route_kind(&settings, false), CHILD_INGRESS);
+}
+
+static void settings_that_name_nothing_are_refused(void **state)
+{
+    static const char *const gateways[] = {"public",       "edge/",       "/public",
+                                           "edge/public/", "Edge/public", "edge/public/https/more",
+                                           "edge/-public"};
+    struct route_settings settings;
+    struct err err;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(gateways); i++) {
+        CHECK_INT(route_settings_parse(gateways[i], "", &settings, &err), -1);
+        CHECK_TEXT(err.reason, "InvalidOption");
+    }
+    CHECK_INT(route_settings_parse("", "a b", &settings, &err), -1);
+}
+
 static void people_are_sorted_by_what_they_may_do(void **state)
 {
     struct fixture *fixture = *state;
@@ -175,6 +226,9 @@ int main(void)
         TEST(what_has_no_limit_is_not_granted),
         TEST(a_hold_stops_everything_and_says_why),
         TEST(a_missing_template_is_named),
+        TEST(what_listens_has_a_host_of_its_own_where_there_are_routes),
+        cmocka_unit_test(the_kind_of_route_follows_settings_and_cluster),
+        cmocka_unit_test(settings_that_name_nothing_are_refused),
         TEST(people_are_sorted_by_what_they_may_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
