@@ -1,4 +1,4 @@
-foreach(module kube_api kube_connections)
+foreach(module kube_api kube_connections identity)
   tenantry_integration_test(test_${module} test_${module}.c controlplane tenantry_kube)
   target_sources(test_${module} PRIVATE cluster.c)
 endforeach()
