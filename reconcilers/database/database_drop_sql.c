@@ -93,22 +93,32 @@ static void append_prepared_owners(struct sql *query, const struct scope *scope)
     SQL(query, ")");
 }
 
+/* Sessions, slots and subscriptions, which keep a database from being dropped. */
+static void append_users_of_database(struct sql *query)
+{
+    SQL(query,
+        " UNION ALL SELECT format('session %s of superuser \"%s\", application \"%s\"', s.pid, "
+        "s.usename, "
+        "s.application_name) FROM pg_stat_activity s JOIN d ON s.datid = d.oid "
+        "JOIN pg_roles r ON r.oid = s.usesysid WHERE r.rolsuper AND s.pid <> pg_backend_pid() "
+        "UNION ALL SELECT format('replication slot \"%s\", used by pid %s', l.slot_name, "
+        "l.active_pid) FROM pg_replication_slots l JOIN d ON l.datoid = d.oid WHERE l.active "
+        "UNION ALL SELECT format('subscription \"%s\"', u.subname) FROM pg_subscription u "
+        "JOIN d ON u.subdbid = d.oid");
+}
+
+/* Where others use the database too, it is not dropped, and who else is in it is no obstacle. */
 static void append_obstacles(struct sql *query, const struct scope *scope)
 {
     SQL(query, "WITH d AS (SELECT oid, datname FROM pg_database WHERE datname = ");
     sql_param(query, scope->database);
-    SQL(query,
-        ") SELECT format('session %s of superuser \"%s\", application \"%s\"', s.pid, s.usename, "
-        "s.application_name) FROM pg_stat_activity s JOIN d ON s.datid = d.oid "
-        "JOIN pg_roles r ON r.oid = s.usesysid WHERE r.rolsuper AND s.pid <> pg_backend_pid() "
-        "UNION ALL SELECT format('prepared transaction ''%s'' of \"%s\"', x.gid, x.owner) "
-        "FROM pg_prepared_xacts x JOIN d ON x.database = d.datname WHERE ");
+    SQL(query, ") SELECT format('prepared transaction ''%s'' of \"%s\"', x.gid, x.owner) "
+               "FROM pg_prepared_xacts x JOIN d ON x.database = d.datname WHERE ");
     append_prepared_owners(query, scope);
-    SQL(query,
-        " UNION ALL SELECT format('replication slot \"%s\", used by pid %s', l.slot_name, "
-        "l.active_pid) FROM pg_replication_slots l JOIN d ON l.datoid = d.oid WHERE l.active "
-        "UNION ALL SELECT format('subscription \"%s\"', u.subname) FROM pg_subscription u "
-        "JOIN d ON u.subdbid = d.oid ORDER BY 1 LIMIT ");
+    if (scope->mode->owns_database) {
+        append_users_of_database(query);
+    }
+    SQL(query, " ORDER BY 1 LIMIT ");
     sql_integer(query, OBSTACLES_SHOWN);
 }
 

@@ -188,7 +188,8 @@ void database_plan_lock(const struct scope *scope, const struct seen *seen,
 /* What a role is to have on the scope's database, of enum right; "" = PUBLIC. Pure. */
 unsigned database_rights(const struct scope *scope, const char *grantee);
 /* The actions after which nobody but the owner role, which the controller acts as, and superusers
- * get in, and the controller acts as every role that may own something there. Pure. */
+ * get in, and the controller acts as every role that may own something there. Where the database is
+ * shared, only the tenant's logins are kept out. Pure. */
 void database_plan_seal(const struct scope *scope, const struct seen *seen,
                         const struct owned *owned, struct plan *ret);
 /* The actions in words, for an Event: "PUBLIC lost its rights on the database; ..." */

@@ -498,6 +498,9 @@ void database_plan_seal(const struct scope *scope, const struct seen *seen,
     const struct database_seen *database = &seen->database;
 
     database_plan_lock(scope, seen, owned, false, ret);
+    if (!owned->database) {
+        return; /* a part of one that others use */
+    }
     for (int i = 0; i < ROLE_COUNT; i++) {
         if (owned->roles[i] && i != ROLE_OWNER) {
             add(ret, (struct action){.kind = ACTION_ACT_AS_OWNER, .role = scope->roles[i]});

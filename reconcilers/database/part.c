@@ -4,6 +4,7 @@
 #include "reconcilers/database/part.h"
 
 #include "controller/base/str.h"
+#include "reconcilers/model/names.h"
 
 enum { BATCH_ROWS = 5000 };
 
@@ -46,13 +47,38 @@ static int rows_exist(struct sql_conn *conn, const struct call *call, const stru
 
     sql_init(&query);
     SQL(&query, "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                "WHERE c.relname = 'tenant_logins' AND n.nspname = ");
+                "WHERE c.relname = '" NAME_TABLE_LOGINS "' AND n.nspname = ");
     sql_param(&query, scope->schema);
     if (first_int(conn, call, &query, &count, err)) {
         return -1;
     }
     *ret = count > 0;
     return 0;
+}
+
+static int schema_exists(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                         bool *ret, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    int64_t count = 0;
+
+    sql_init(&query);
+    SQL(&query, "SELECT count(*) FROM pg_namespace WHERE nspname = ");
+    sql_param(&query, scope->schema);
+    SQL(&query, " AND pg_get_userbyid(nspowner) = ");
+    sql_param(&query, scope->roles[ROLE_OWNER]);
+    if (first_int(conn, call, &query, &count, err)) {
+        return -1;
+    }
+    *ret = count > 0;
+    return 0;
+}
+
+int part_exists(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                bool *ret, struct err *err)
+{
+    return scope->mode->rows_are_keyed ? rows_exist(conn, call, scope, ret, err)
+                                       : schema_exists(conn, call, scope, ret, err);
 }
 
 static int rows_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -95,20 +121,15 @@ static int drop_schema(struct sql_conn *conn, const struct call *call, const str
                        struct err *err)
 {
     AUTO(sql) struct sql query = {0};
-    int64_t count = 0;
+    bool exists = false;
 
-    sql_init(&query);
-    SQL(&query, "SELECT count(*) FROM pg_namespace WHERE nspname = ");
-    sql_param(&query, scope->schema);
-    SQL(&query, " AND pg_get_userbyid(nspowner) = ");
-    sql_param(&query, scope->roles[ROLE_OWNER]);
-    if (first_int(conn, call, &query, &count, err)) {
+    if (schema_exists(conn, call, scope, &exists, err)) {
         return -1;
     }
-    if (count == 0) {
+    if (!exists) {
         return 0;
     }
-    sql_clear(&query);
+    sql_init(&query);
     SQL(&query, "DROP SCHEMA IF EXISTS ");
     sql_ident(&query, scope->schema);
     SQL(&query, " CASCADE");
@@ -150,7 +171,7 @@ static int unmap_logins(struct sql_conn *conn, const struct call *call, const st
 
     sql_init(&query);
     SQL(&query, "DELETE FROM ");
-    sql_ident2(&query, scope->schema, "tenant_logins");
+    sql_ident2(&query, scope->schema, NAME_TABLE_LOGINS);
     SQL(&query, " WHERE tenant_id = ");
     sql_param(&query, scope->tenant_id);
     SQL(&query, " AND login IN (");

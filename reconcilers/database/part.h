@@ -5,6 +5,9 @@
 
 #include "reconcilers/database/database_internal.h"
 
+/* Whether there is a schema of the owner role's, or the tables that rows would be in. */
+MUST_CHECK int part_exists(struct sql_conn *conn, const struct call *call,
+                           const struct scope *scope, bool *ret, struct err *err);
 /* Bytes on disk of the schema; of rows, the bytes that they fill. */
 MUST_CHECK int part_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                          int64_t *ret_bytes, struct err *err);

@@ -4,8 +4,6 @@
 #include "reconcilers/database/servers.h"
 #include "reconcilers/model/names.h"
 
-#define LOGINS_TABLE "tenant_logins"
-
 /* ---- mapping ---- */
 
 static int count_mapped(struct sql_conn *conn, const struct call *call, const struct scope *scope,
@@ -16,7 +14,7 @@ static int count_mapped(struct sql_conn *conn, const struct call *call, const st
 
     sql_init(&query);
     SQL(&query, "SELECT count(*) FROM ");
-    sql_ident2(&query, scope->schema, LOGINS_TABLE);
+    sql_ident2(&query, scope->schema, NAME_TABLE_LOGINS);
     SQL(&query, " WHERE login IN (");
     sql_param(&query, scope->roles[ROLE_A]);
     SQL(&query, ", ");
@@ -37,7 +35,7 @@ static int write_mapping(struct sql_conn *conn, const struct call *call, const s
 
     sql_init(&query);
     SQL(&query, "INSERT INTO ");
-    sql_ident2(&query, scope->schema, LOGINS_TABLE);
+    sql_ident2(&query, scope->schema, NAME_TABLE_LOGINS);
     SQL(&query, " (login, tenant_id) SELECT login, ");
     sql_param(&query, scope->tenant_id);
     SQL(&query, "::uuid FROM (VALUES (");

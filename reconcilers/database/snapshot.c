@@ -7,6 +7,10 @@
  * by pg_restore; another session counts what is there now. Only when all four agree is the database
  * closed, and then the registry is told that the snapshot stands.
  *
+ * Where the database is shared, only the tenant's logins are kept out, and the snapshot is one of
+ * its schema, or of its rows (snapshot_part.c). Nothing of a table that others use is changed:
+ * their security stays forced.
+ *
  * A crash anywhere before that leaves a registry row without taken_at, and perhaps tables whose
  * security is not forced: the row names them, nobody can connect meanwhile, and the next run forces
  * them first. It then begins anew, in the same place of the store. */
@@ -18,6 +22,9 @@
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/snapshot_internal.h"
 #include "reconcilers/database/steps.h"
+#include "reconcilers/model/names.h"
+
+#define NO_SUCH_DATABASE "3D000"
 
 enum {
     TAKING_MAX_MS = 12 * 60 * 60 * 1000,
@@ -88,6 +95,11 @@ static int check_obstacles(const struct taking *taking, struct sql_conn *conn, s
     return *obstacles ? busy(taking, obstacles, err) : 0;
 }
 
+static bool is_part(const struct taking *taking)
+{
+    return !taking->scope->mode->owns_database;
+}
+
 static int run_plan(const struct taking *taking, struct sql_conn *conn, const struct plan *plan,
                     struct err *err)
 {
@@ -95,7 +107,7 @@ static int run_plan(const struct taking *taking, struct sql_conn *conn, const st
     int left = 0;
 
     if (database_execute(conn, call, taking->scope, plan, err) ||
-        database_end_sessions(conn, call, taking->scope, true, &left, err)) {
+        database_end_sessions(conn, call, taking->scope, !is_part(taking), &left, err)) {
         return -1;
     }
     return left > 0 ? busy(taking, "sessions that were told to end and have not yet", err) : 0;
@@ -128,7 +140,28 @@ static int roll_back_prepared(const struct taking *taking, struct sql_conn *conn
     return 0;
 }
 
-/* ret_there: whether there is a database to dump. What an interrupted DROP left is none. */
+/* Whether there is something to dump. What an interrupted DROP left is nothing. */
+static int find(const struct taking *taking, const struct seen *seen, const struct owned *owned,
+                bool *ret, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    const struct scope *scope = taking->scope;
+
+    if (!is_part(taking)) {
+        *ret = owned->database && seen->database.connection_limit != -2;
+        return 0;
+    }
+    *ret = false;
+    if (scope_owns(scope, ROLE_OWNER) && !owned->roles[ROLE_OWNER]) {
+        return 0;
+    }
+    if (borrow(taking, scope->database, &loan, err)) {
+        return err_has_code(err, NO_SUCH_DATABASE) ? 0 : -1;
+    }
+    return snapshot_part_find(loan.conn, &taking->rc->call, scope, ret, err) ? report(&loan, err)
+                                                                             : 0;
+}
+
 static int seal(const struct taking *taking, bool *ret_there, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
@@ -144,7 +177,9 @@ static int seal(const struct taking *taking, bool *ret_there, struct err *err)
         return report(&loan, err);
     }
     database_owned(taking->scope, seen, &owned);
-    *ret_there = owned.database && seen->database.connection_limit != -2;
+    if (find(taking, seen, &owned, ret_there, err)) {
+        return -1;
+    }
     if (!*ret_there) {
         return 0;
     }
@@ -161,10 +196,28 @@ static int close_database(const struct taking *taking, struct err *err)
     AUTO(server_loan) struct server_loan loan = {0};
     const struct plan close = {.actions = {{.kind = ACTION_CLOSE_DATABASE}}, .count = 1};
 
+    if (is_part(taking)) {
+        return 0;
+    }
     if (borrow(taking, NULL, &loan, err)) {
         return -1;
     }
     return run_plan(taking, loan.conn, &close, err) || check_obstacles(taking, loan.conn, err)
+               ? report(&loan, err)
+               : 0;
+}
+
+static int close_part(const struct taking *taking, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+
+    if (!is_part(taking)) {
+        return 0;
+    }
+    if (borrow(taking, taking->scope->database, &loan, err)) {
+        return -1;
+    }
+    return snapshot_part_close(loan.conn, &taking->rc->call, taking->scope, err)
                ? report(&loan, err)
                : 0;
 }
@@ -218,7 +271,16 @@ static int write_dump(struct taking *taking, const char *snapshot, struct err *e
                        &credentials, &target, err)) {
         return -1;
     }
-    const struct pg_dump_request request = {.target = &target, .snapshot = snapshot};
+    const struct scope *scope = taking->scope;
+    bool keyed = is_part(taking) && scope->mode->rows_are_keyed;
+    const struct pg_dump_request request = {
+        .target = &target,
+        .snapshot = snapshot,
+        .schema = is_part(taking) ? scope->schema : NULL,
+        .tenant_id = keyed ? scope->tenant_id : NULL,
+        .role = scope->roles[ROLE_OWNER],
+        .without_rows = NAME_TABLE_LOGINS,
+    };
     taking->size_bytes = 0;
     writer.hash = hash_stream_new();
     int result =
@@ -291,6 +353,30 @@ static int force(const struct taking *taking, const struct table_name *names, si
                : 0;
 }
 
+/* Whose rows are among others' must be counted by a session that can change something. */
+static int count_keyed(const struct taking *taking, const char *snapshot,
+                       struct snapshot_tables *tables, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    const struct call *call = &taking->rc->call;
+
+    if (borrow(taking, taking->scope->database, &loan, err)) {
+        return -1;
+    }
+    return snapshot_count_keyed(loan.conn, call, taking->scope, snapshot, tables, err)
+               ? report(&loan, err)
+               : 0;
+}
+
+/* Of those that this session sees, as it sees them. */
+static int count(struct taking *taking, struct sql_conn *conn, const char *snapshot,
+                 struct snapshot_tables *tables, struct err *err)
+{
+    return taking->scope->mode->rows_are_keyed
+               ? count_keyed(taking, snapshot, tables, err)
+               : snapshot_count(conn, &taking->rc->call, tables, err);
+}
+
 /* conn keeps the exported snapshot open until it goes back. */
 static int take_on(struct taking *taking, struct sql_conn *conn, struct err *err)
 {
@@ -300,17 +386,19 @@ static int take_on(struct taking *taking, struct sql_conn *conn, struct err *err
 
     if (check_tool(taking, conn, err) || sql_be_patient(conn, &rc->call, COUNTING_MAX_MS, err) ||
         snapshot_export(conn, &rc->call, rc->arena, &snapshot, err) ||
-        snapshot_list(conn, &rc->call, rc->arena, &taking->tables, err) ||
+        snapshot_list(conn, &rc->call, rc->arena, taking->scope, &taking->tables, err) ||
         snapshot_check_owners(&taking->tables, err)) {
         return -1;
     }
-    snapshot_unforced(rc->arena, &taking->tables, &taking->earlier, &taking->unforced,
-                      &taking->unforced_count);
+    if (!taking->scope->mode->rows_are_keyed) {
+        snapshot_unforced(rc->arena, &taking->tables, &taking->earlier, &taking->unforced,
+                          &taking->unforced_count);
+    }
     return snapshot_record_begin(work->services->registry, rc, taking->scope->tenant_id,
                                  taking->scope->uid, taking->unforced, taking->unforced_count,
                                  err) ||
                    force(taking, taking->unforced, taking->unforced_count, false, err) ||
-                   snapshot_count(conn, &rc->call, &taking->tables, err) ||
+                   count(taking, conn, snapshot, &taking->tables, err) ||
                    write_dump(taking, snapshot, err)
                ? -1
                : 0;
@@ -327,7 +415,7 @@ static int take_snapshot(struct taking *taking, struct err *err)
 }
 
 /* Counted anew, by another session: nothing was written since. */
-static int check_live(const struct taking *taking, struct err *err)
+static int check_live(struct taking *taking, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
     const struct call *call = &taking->rc->call;
@@ -338,8 +426,8 @@ static int check_live(const struct taking *taking, struct err *err)
     }
     return sql_be_patient(loan.conn, call, COUNTING_MAX_MS, err) ||
                    snapshot_begin(loan.conn, call, err) ||
-                   snapshot_list(loan.conn, call, taking->rc->arena, &live, err) ||
-                   snapshot_count(loan.conn, call, &live, err) ||
+                   snapshot_list(loan.conn, call, taking->rc->arena, taking->scope, &live, err) ||
+                   count(taking, loan.conn, NULL, &live, err) ||
                    snapshot_compare_live(&taking->tables, &live, err)
                ? report(&loan, err)
                : 0;
@@ -368,7 +456,8 @@ static int note(const struct taking *taking, struct err *err)
 static int explain(struct err *err)
 {
     if (err_has_reason(err, "ProgramFailed") || err_has_reason(err, "ProgramMissing") ||
-        err_has_reason(err, "InsufficientPrivilege") || err_has_reason(err, "SQLError")) {
+        err_has_reason(err, "InsufficientPrivilege") || err_has_reason(err, "SQLError") ||
+        err_has_reason(err, "LockTimeout")) {
         (void)err_reclass(err, ERR_RETRY, "SnapshotIncomplete");
         return err_wrap(err, "nothing was deleted");
     }
@@ -394,15 +483,18 @@ static int take_all(struct taking *taking, struct err *err)
         return 0;
     }
     if (force(taking, taking->earlier.unforced, taking->earlier.unforced_count, true, err) ||
-        take_snapshot(taking, err) || check_dump(taking, err) || check_live(taking, err) ||
+        take_snapshot(taking, err) || check_dump(taking, err) || close_part(taking, err) ||
+        check_live(taking, err) ||
         force(taking, taking->unforced, taking->unforced_count, true, err) ||
         close_database(taking, err) || note(taking, err)) {
         return explain(err);
     }
     work_event(taking->work, EVENT_NORMAL, "SnapshotTaken", "Snapshot",
-               "database \"%s\" on server \"%s\" stands in %s as %s: %lld bytes, SHA-256 %s",
-               taking->scope->database, taking->scope->server, taking->sink.location,
-               taking->sink.object, (long long)taking->size_bytes, taking->sha256);
+               "%s \"%s\" on server \"%s\" stands in %s as %s: %lld bytes, SHA-256 %s",
+               taking->scope->mode->retained_kind,
+               is_part(taking) ? taking->scope->schema : taking->scope->database,
+               taking->scope->server, taking->sink.location, taking->sink.object,
+               (long long)taking->size_bytes, taking->sha256);
     (void)err_set(err, ERR_WAIT, "Progressing", "the snapshot stands, and the deletion goes on");
     err->retry_after_ms = 1;
     return -1;
@@ -437,13 +529,6 @@ int snapshot_finalize(struct reconcile *rc, void *subject, struct err *err)
     if (!found) {
         work->snapshot_taken = true;
         return 0;
-    }
-    if (!scope.mode->owns_database) {
-        return err_set(
-            err, ERR_TERMINAL, "SnapshotIncomplete",
-            "a snapshot is made of a whole database, and isolation %s shares one; nothing "
-            "was deleted: set deletionPolicy to Retain or Delete",
-            isolation_text(work->place.isolation));
     }
     if (rc->call.deadline_ms > 0) {
         patient.call.deadline_ms = clock_monotonic_ms() + TAKING_MAX_MS;

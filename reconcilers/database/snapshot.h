@@ -1,5 +1,5 @@
-/* deletionPolicy Snapshot: a dump of the tenant's database that stands in a store, proven to hold
- * every row, before anything is removed. */
+/* deletionPolicy Snapshot: a dump of the tenant's database, schema or rows that stands in a store,
+ * proven to hold every row, before anything is removed. */
 #ifndef TENANTRY_DATABASE_SNAPSHOT_H
 #define TENANTRY_DATABASE_SNAPSHOT_H
 
@@ -38,10 +38,11 @@ struct snapshot_store {
 /* The step Snapshot, the first to be finalized: under policy Snapshot (without days of grace) the
  * dump stands, its bytes are read back and equal, the rows in it, table by table, are those of the
  * snapshot it was taken in and those that are there now, and the database takes no connection any
- * more; work->snapshot_taken is set. When that took its time the run ends with WAIT/Progressing, so
- * that the next one looks at the Tenant anew before it removes anything.
- * Otherwise nothing was removed: TERMINAL/SnapshotNoStore, TERMINAL/DumpToolMissing,
- * TERMINAL/DumpToolTooOld, WAIT/DatabaseBusy, RETRY or TERMINAL/SnapshotIncomplete. */
+ * more (a schema: nobody has a right on it); work->snapshot_taken is set. When that took its time
+ * the run ends with WAIT/Progressing, so that the next one looks at the Tenant anew before it
+ * removes anything. Otherwise nothing was removed: TERMINAL/SnapshotNoStore,
+ * TERMINAL/DumpToolMissing, TERMINAL/DumpToolTooOld, WAIT/DatabaseBusy, RETRY or
+ * TERMINAL/SnapshotIncomplete. */
 MUST_CHECK int snapshot_finalize(struct reconcile *rc, void *subject, struct err *err);
 
 #endif

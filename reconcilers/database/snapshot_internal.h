@@ -30,7 +30,7 @@ struct snapshot_tables {
     size_t count;
 };
 
-/* ---- statements (snapshot_sql.c): conn is to the tenant's own database ---- */
+/* ---- statements (snapshot_sql.c): conn is to the scope's database ---- */
 
 /* Begin a transaction that sees one moment and cannot write. Tables must not be touched outside of
  * one: to plan even a count, the server runs the functions in the expressions of indexes, which are
@@ -40,9 +40,11 @@ MUST_CHECK int snapshot_begin(struct sql_conn *conn, const struct call *call, st
  * arena, for as long as it stays open. */
 MUST_CHECK int snapshot_export(struct sql_conn *conn, const struct call *call, struct arena *arena,
                                const char **ret_snapshot, struct err *err);
-/* Every table but the system's and extensions'. */
+/* Every table but the system's and extensions'; in a database that is shared, those of the scope's
+ * schema. */
 MUST_CHECK int snapshot_list(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                             struct snapshot_tables *ret, struct err *err);
+                             const struct scope *scope, struct snapshot_tables *ret,
+                             struct err *err);
 /* Count the rows of each with row_security off: a row that a policy would hide is an error, so what
  * is counted is everything. */
 MUST_CHECK int snapshot_count(struct sql_conn *conn, const struct call *call,
@@ -51,6 +53,25 @@ MUST_CHECK int snapshot_count(struct sql_conn *conn, const struct call *call,
 MUST_CHECK int snapshot_force(struct sql_conn *conn, const struct call *call,
                               const struct table_name *names, size_t count, bool force,
                               struct err *err);
+
+/* ---- a part of a shared database (snapshot_part.c): likewise ---- */
+
+/* Whether it is there, and is all that the tenant has in the database: large objects belong to no
+ * schema, and TERMINAL/SnapshotIncomplete says how many of them there are. */
+MUST_CHECK int snapshot_part_find(struct sql_conn *conn, const struct call *call,
+                                  const struct scope *scope, bool *ret, struct err *err);
+/* Take every right on the tenant's schema from everybody but its owner; nothing in tables that
+ * tenants share. */
+MUST_CHECK int snapshot_part_close(struct sql_conn *conn, const struct call *call,
+                                   const struct scope *scope, struct err *err);
+/* Count the tenant's rows in tables that are shared, as the snapshot that was exported (NULL: as of
+ * now) has them. Each table is counted as its owner with FORCE taken off and row_security off, so
+ * that a row that a policy would hide is an error, in a transaction that is rolled back: nobody
+ * else ever sees the table unforced. It is locked meanwhile, which takes as long as to find the
+ * rows by the first column of the primary key. RETRY/LockTimeout where somebody else holds it. */
+MUST_CHECK int snapshot_count_keyed(struct sql_conn *conn, const struct call *call,
+                                    const struct scope *scope, const char *snapshot,
+                                    struct snapshot_tables *tables, struct err *err);
 
 /* ---- comparing (snapshot_plan.c), pure ---- */
 

@@ -43,7 +43,7 @@ int snapshot_export(struct sql_conn *conn, const struct call *call, struct arena
 }
 
 int snapshot_list(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                  struct snapshot_tables *ret, struct err *err)
+                  const struct scope *scope, struct snapshot_tables *ret, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
@@ -55,8 +55,12 @@ int snapshot_list(struct sql_conn *conn, const struct call *call, struct arena *
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') "
         "AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' "
         "AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_depend d WHERE "
-        "d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') "
-        "ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\" LIMIT ");
+        "d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')");
+    if (!scope->mode->owns_database) {
+        SQL(&query, " AND n.nspname = ");
+        sql_param(&query, scope->schema);
+    }
+    SQL(&query, " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\" LIMIT ");
     sql_integer(&query, TABLES_MAX + 1);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;

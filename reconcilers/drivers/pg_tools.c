@@ -7,7 +7,7 @@
 #include "reconcilers/drivers/process.h"
 #include "reconcilers/drivers/sql_internal.h"
 
-enum { PIECE_BYTES = 64 * 1024, VERSION_MAX_BYTES = 256, VARIABLES_MAX = 16 };
+enum { PIECE_BYTES = 64 * 1024, VERSION_MAX_BYTES = 256, VARIABLES_MAX = 16, ARGUMENTS_MAX = 16 };
 
 static const char *program(struct arena *arena, const char *folder, const char *name)
 {
@@ -88,8 +88,9 @@ static void append_setting(struct buf *text, const char *keyword, const char *va
     (void)buf_append_text(text, "' ");
 }
 
-static const char *connection_string(struct arena *arena, const struct sql_target *target)
+static const char *connection_string(struct arena *arena, const struct pg_dump_request *request)
 {
+    const struct sql_target *target = request->target;
     AUTO(buf) struct buf text = BUF(16UL << 10);
     AUTO(buf) struct buf hosts = BUF(8UL << 10);
 
@@ -109,7 +110,34 @@ static const char *connection_string(struct arena *arena, const struct sql_targe
     if (!text_is_empty(target->target_session_attrs)) {
         append_setting(&text, "target_session_attrs", target->target_session_attrs);
     }
+    if (request->tenant_id) {
+        append_setting(&text, "options",
+                       arena_printf(arena, "-c app.tenant_id=%s", request->tenant_id));
+    }
     return arena_strdup(arena, buf_text(&text));
+}
+
+/* A name as a pattern that matches nothing else (psql, "Patterns"): names hold no quote. */
+static void fill_arguments(struct arena *arena, const struct pg_dump_request *request,
+                           const char *arguments[ARGUMENTS_MAX])
+{
+    size_t count = 1;
+
+    arguments[count++] = "--format=custom";
+    arguments[count++] = "--no-password";
+    arguments[count++] = "--lock-wait-timeout=30000";
+    arguments[count++] = arena_printf(arena, "--snapshot=%s", request->snapshot);
+    arguments[count++] = arena_printf(arena, "--dbname=%s", connection_string(arena, request));
+    if (request->schema) {
+        arguments[count++] = arena_printf(arena, "--schema=\"%s\"", request->schema);
+    }
+    if (request->tenant_id) {
+        arguments[count++] = "--enable-row-security";
+        arguments[count++] = arena_printf(arena, "--role=%s", request->role);
+        arguments[count++] = arena_printf(arena, "--exclude-table-data=\"%s\".\"%s\"",
+                                          request->schema, request->without_rows);
+    }
+    arguments[count] = NULL;
 }
 
 /* The only line of a password file (libpq, "The Password File"). */
@@ -141,6 +169,7 @@ static int start_dump(const char *folder, const struct pg_dump_request *request,
 {
     AUTO(arena) struct arena arena = {0};
     const char *environment[VARIABLES_MAX] = {0};
+    const char *arguments[ARGUMENTS_MAX] = {0};
     const char *system = sql_system_authorities();
     size_t count = 0;
 
@@ -155,16 +184,8 @@ static int start_dump(const char *folder, const struct pg_dump_request *request,
     } else if (system) {
         environment[count++] = arena_printf(&arena, "PGSSLROOTCERT=%s", system);
     }
-    const char *const arguments[] = {
-        program(&arena, folder, "pg_dump"),
-        "--format=custom",
-        "--no-password",
-        "--lock-wait-timeout=30000",
-        arena_printf(&arena, "--snapshot=%s", request->snapshot),
-        arena_printf(&arena, "--dbname=%s", connection_string(&arena, request->target)),
-        request->schema ? arena_printf(&arena, "--schema=%s", request->schema) : NULL,
-        NULL,
-    };
+    arguments[0] = program(&arena, folder, "pg_dump");
+    fill_arguments(&arena, request, arguments);
     const struct process_config config = {
         .arguments = arguments,
         .environment = environment,

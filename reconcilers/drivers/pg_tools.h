@@ -26,10 +26,15 @@ struct pg_dump_request {
     const struct sql_target *target;
     const char *snapshot; /* exported by a session that stays open meanwhile */
     const char *schema;   /* this one alone; NULL: the whole database */
+    /* Of a schema whose tables many share: the rows that policies show to `role` with
+     * app.tenant_id = tenant_id, and no row of the table `without_rows`. NULL: every row. */
+    const char *tenant_id;
+    const char *role;
+    const char *without_rows;
 };
-/* A dump in custom format, piece by piece, on the caller's thread. row_security is off, so that a
- * row that a policy would hide ends it with an error. Errors: RETRY/ProgramFailed with what pg_dump
- * said, those of take, and those of process_start. */
+/* A dump in custom format, piece by piece, on the caller's thread. Without a tenant_id row_security
+ * is off, so that a row that a policy would hide ends it with an error. Errors: RETRY/ProgramFailed
+ * with what pg_dump said, those of take, and those of process_start. */
 MUST_CHECK int pg_dump_run(const char *folder, const struct call *call,
                            const struct pg_dump_request *request, pg_dump_fn take, void *context,
                            struct err *err);

@@ -32,6 +32,7 @@
  * of isolation mode Row. */
 #define NAME_ROLE_SHARED "tenantry_shared"
 #define NAME_SCHEMA_ROWS "tenantry_rows"
+#define NAME_TABLE_LOGINS "tenant_logins" /* there: whose login is whose */
 #define NAME_ROLE_ROWS_PREFIX "tenantry_rows."
 #define NAME_ROLE_ROWS_OWNER NAME_ROLE_ROWS_PREFIX "owner"
 #define NAME_ROLE_ROWS_RW NAME_ROLE_ROWS_PREFIX "rw"

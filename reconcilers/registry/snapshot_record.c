@@ -79,7 +79,10 @@ int snapshot_record_begin(struct registry *registry, struct reconcile *rc, const
         return -1;
     }
     sql_init(&query);
-    SQL(&query, "INSERT INTO public.tenant_snapshots (tenant_id, tenant_uid, unforced) VALUES (");
+    SQL(&query, "WITH closed AS (UPDATE public.tenants SET status = 'suspended', "
+                "updated_at = now() WHERE status = 'active' AND id = ");
+    sql_param(&query, tenant_id);
+    SQL(&query, ") INSERT INTO public.tenant_snapshots (tenant_id, tenant_uid, unforced) VALUES (");
     sql_param(&query, tenant_id);
     SQL(&query, ", ");
     sql_param(&query, tenant_uid);

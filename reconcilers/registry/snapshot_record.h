@@ -29,7 +29,7 @@ MUST_CHECK int snapshot_record_get(struct registry *registry, struct reconcile *
                                    struct snapshot_record *ret, struct err *err);
 
 /* One is being made, and these tables will not be forced meanwhile; an earlier one counts no more.
- */
+ * The gateway lets nobody in from now on, who would still write. */
 MUST_CHECK int snapshot_record_begin(struct registry *registry, struct reconcile *rc,
                                      const char *tenant_id, const char *tenant_uid,
                                      const struct table_name *unforced, size_t count,

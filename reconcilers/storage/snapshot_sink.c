@@ -142,8 +142,10 @@ static int open_in(struct store_loan *loan, struct reconcile *rc, const struct t
     if (stores_open_apart(loan, &http, &reader, err)) {
         return -1;
     }
+    bool whole = work->place.isolation == ISOLATION_DATABASE;
     const char *key =
-        arena_printf(rc->arena, "snapshots/%s-%s.dump", work->place.database, work->tenant->uid);
+        arena_printf(rc->arena, "snapshots/%s-%s.dump",
+                     whole ? work->place.database : work->place.schema, work->tenant->uid);
     struct object *object = init(ret, loan->s3, reader, row->bucket, key);
     object->http = http;
     object->loan = *loan;

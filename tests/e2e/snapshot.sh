@@ -29,11 +29,29 @@ check "with every row" 50 "$(inside e2e_restored 'SELECT count(*) FROM public.ap
 check "and what the tenant made" 7 "$(inside e2e_restored 'SELECT count(*) FROM app.notes')"
 server 'DROP DATABASE e2e_restored WITH (FORCE)'
 
-# Where tenants share a database there is none to dump: that is told, and nothing is deleted.
-tenant snap2 '.spec.deletionPolicy = "Snapshot" | .spec.database.isolation = "Schema"'
-need within 90 "a tenant in a shared database is Ready" ready snap2
-kubectl delete tenant snap2 --wait=false >/dev/null
-within 30 "is not deleted without a snapshot" message_holds 'nothing was deleted' snap2
-check "its rows are there" 1 "$(inside tenantry_shared 'SELECT count(*) FROM tenant_snap2.users')"
-edit snap2 '{"spec": {"deletionPolicy": "Delete"}}'
-within 60 "but by another policy" gone tenant snap2
+# Where tenants share a database, its part of it is dumped, and the others stay as they are.
+for mode in Schema Row; do
+    name=snap${mode,,}
+    tenant "$name" ".spec.deletionPolicy = \"Snapshot\" | .spec.database.isolation = \"$mode\""
+    tenant "stay${mode,,}" ".spec.database.isolation = \"$mode\""
+    need within 90 "a tenant with isolation $mode is Ready" ready "$name"
+    need within 90 "and another" ready "stay${mode,,}"
+    id=$(tenant_id "$name")
+    stays=$(tenant_id "stay${mode,,}")
+    holds "it has rows" as_tenant "$name" "INSERT INTO applications (user_id, name) SELECT id, 'shop ' || n FROM users, generate_series(1, 50) n"
+    kubectl delete tenant "$name" --wait=false >/dev/null
+    need within 90 "deleted, it goes" gone tenant "$name"
+    check "with its roles" 0 "$(server "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tenant\\_$name.%'")"
+    IFS='|' read -r object rows <<<"$(registry "SELECT object, (SELECT sum(value::bigint) FROM jsonb_each_text(row_counts)) FROM tenant_snapshots WHERE tenant_id = '$id' AND taken_at IS NOT NULL")"
+    check "the registry knows the rows of the dump" 51 "$rows"
+    check "the dump is in its bucket" fetched "$(root fetch "$name-backups" "${object#"$name-backups/"}" "$RUN/dump-$mode")"
+    server 'CREATE DATABASE e2e_restored TEMPLATE template0'
+    holds "it can be restored" pg_restore --no-owner --no-privileges --exit-on-error --dbname="$(postgres_url "$RUN" postgres '' e2e_restored)" "$RUN/dump-$mode"
+    schema=tenant_$name
+    [ "$mode" = Schema ] || schema=tenantry_rows
+    check "with every row, and none of another" '50 1' "$(inside e2e_restored "SELECT concat_ws(' ', (SELECT count(*) FROM $schema.applications), (SELECT count(*) FROM $schema.users))")"
+    server 'DROP DATABASE e2e_restored WITH (FORCE)'
+    schema=tenant_stay${mode,,}
+    [ "$mode" = Schema ] || schema=tenantry_rows
+    check "the other has its own" 1 "$(inside tenantry_shared "SELECT count(*) FROM $schema.users WHERE tenant_id = '$stays'")"
+done

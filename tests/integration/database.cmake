@@ -9,10 +9,14 @@ set_tests_properties(postgres_tenants_start PROPERTIES
 set_tests_properties(postgres_tenants_stop PROPERTIES
   FIXTURES_CLEANUP postgres_tenants LABELS "integration;fixture" TIMEOUT 120)
 
-foreach(test database database_drift database_end isolation modes complaints snapshot spares fleet)
+foreach(test database database_drift database_end isolation modes complaints snapshot snapshot_shared spares fleet)
   tenantry_integration_test(test_${test} test_${test}.c postgres_tenants tenantry_database)
   target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/database_fixture.c)
   set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_tenants)
+endforeach()
+
+foreach(test snapshot snapshot_shared)
+  target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/snapshot_fixture.c)
 endforeach()
 
 # The same with a cluster, where the test acts as the controller, with its rights and under the policies.

@@ -1,180 +1,15 @@
 /* deletionPolicy Snapshot: nothing is removed unless a dump stands that is proven to hold every
  * row, whatever the tenant did to hide some; and what cannot be proven leaves everything as it was.
- * The store is a folder here; the dump is made and read by the real programs. */
+ */
 #include "tests/check.h"
-#include "tests/integration/database_fixture.h"
 #include "tests/integration/postgres.h"
+#include "tests/integration/snapshot_fixture.h"
 #include "tests/support/folder.h"
 
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "controller/base/clock.h"
-#include "reconcilers/database/snapshot.h"
-#include "reconcilers/database/snapshot_internal.h"
 #include "reconcilers/database/steps.h"
-#include "reconcilers/drivers/process.h"
-#include "reconcilers/registry/steps.h"
-
-#define PASSWORD "a-password-of-some-length"
-
-enum { PIECE_BYTES = 8192 };
-
-/* ---- a store that is a file ---- */
-
-struct file_store {
-    struct snapshot_store store;
-    char *path;
-    FILE *file;
-    int opened;
-    bool finished;
-    bool damages;             /* what it gives back is not what was written */
-    const char *during_write; /* SQL that a superuser runs when the first piece comes */
-    const char *database;
-};
-
-static int file_write(void *context, const struct call *call, struct str piece, struct err *err)
-{
-    struct file_store *store = context;
-
-    (void)call;
-    if (store->during_write) {
-        AUTO(free) char *more = xasprintf("dbname=%s", store->database);
-        AUTO(sql_conn) struct sql_conn *conn = postgres_connect(more);
-        postgres_run(conn, "%s", store->during_write);
-        store->during_write = NULL;
-    }
-    if (fwrite(piece.ptr, 1, piece.len, store->file) != piece.len) {
-        return err_set(err, ERR_RETRY, "StorageUnreachable", "no room");
-    }
-    return 0;
-}
-
-static int file_finish(void *context, const struct call *call, struct err *err)
-{
-    struct file_store *store = context;
-
-    (void)call;
-    (void)err;
-    CHECK_INT(fclose(store->file), 0);
-    store->file = NULL;
-    store->finished = true;
-    return 0;
-}
-
-static int file_read(void *context, const struct call *call, pg_dump_fn take, void *take_context,
-                     struct err *err)
-{
-    struct file_store *store = context;
-    char bytes[PIECE_BYTES];
-    size_t got = 0;
-    int result = 0;
-
-    (void)call;
-    FILE *file = fopen(store->path, "r");
-    CHECK_NOT_NULL(file);
-    while (result == 0 && (got = fread(bytes, 1, sizeof(bytes), file)) > 0) {
-        if (store->damages) {
-            bytes[got - 1] ^= 1;
-        }
-        result = take(take_context, (struct str){bytes, got}, err);
-    }
-    CHECK_INT(fclose(file), 0);
-    return result;
-}
-
-static void file_close(void *context)
-{
-    struct file_store *store = context;
-    if (store->file) {
-        (void)fclose(store->file);
-        store->file = NULL;
-        (void)unlink(store->path);
-    }
-}
-
-static int file_open(void *context, struct reconcile *rc, const struct tenant_work *work,
-                     struct snapshot_sink *ret, struct err *err)
-{
-    struct file_store *store = context;
-
-    (void)rc;
-    (void)work;
-    (void)err;
-    store->opened++;
-    store->file = fopen(store->path, "w");
-    CHECK_NOT_NULL(store->file);
-    *ret = (struct snapshot_sink){
-        .context = store,
-        .location = "folder",
-        .object = "the-dump",
-        .write = file_write,
-        .finish = file_finish,
-        .read = file_read,
-        .close = file_close,
-    };
-    return 0;
-}
-
-static char *folder;
-static struct file_store store;
-
-static struct fixture *use_store(void **state, const char *database)
-{
-    struct fixture *fixture = *state;
-
-    free(store.path);
-    store = (struct file_store){
-        .store = {.context = &store, .open = file_open},
-        .path = xasprintf("%s/dump", folder),
-        .database = database,
-    };
-    (void)unlink(store.path);
-    fixture->services.snapshots = &store.store;
-    fixture->services.postgres_tools = "";
-    return fixture;
-}
-
-/* ---- a tenant and its end ---- */
-
-static void make(struct run *run, const struct fixture *fixture, const struct tenant *tenant)
-{
-    run_provision(run, fixture, tenant);
-    run_make_login(run, fixture, PASSWORD);
-}
-
-static void begin_end(struct run *run, const struct fixture *fixture, const struct tenant *tenant)
-{
-    run_init(run, fixture, tenant);
-    run->tenant.deleting = true;
-    run->work.tier = NULL;
-    run->work.deletion_policy = DELETION_SNAPSHOT;
-    run->work.retain_reason = "";
-}
-
-/* One run of the steps that concern us, as the table orders them. */
-static int end_once(struct run *run)
-{
-    if (snapshot_finalize(&run->rc, &run->work, &run->err) ||
-        database_finalize(&run->rc, &run->work, &run->err)) {
-        return -1;
-    }
-    return record_finalize(&run->rc, &run->work, &run->err);
-}
-
-/* Until it is done or fails; a run that ends by having taken the snapshot goes on. */
-static int end_tenant(struct run *run, const struct fixture *fixture, const struct tenant *tenant)
-{
-    begin_end(run, fixture, tenant);
-    int result = end_once(run);
-    if (result && err_has_reason(&run->err, "Progressing")) {
-        run_release(run);
-        begin_end(run, fixture, tenant);
-        result = end_once(run);
-    }
-    return result;
-}
 
 static int64_t count_databases(const char *name)
 {
@@ -199,51 +34,19 @@ static void check_not_taken(const char *subdomain)
               0);
 }
 
-/* Restore the dump into an empty database and look. Roles are those of the tenant, gone by now. */
-static struct sql_conn *restore(const char *path)
-{
-    AUTO(secret) struct secret uri = {0};
-    AUTO(process) struct process *process = NULL;
-    struct call call = {0};
-    struct err err = {0};
-
-    postgres_run(NULL, "DROP DATABASE IF EXISTS snapshot_restored WITH (FORCE)");
-    postgres_run(NULL, "CREATE DATABASE snapshot_restored TEMPLATE template0");
-    postgres_uri(&uri, "dbname=snapshot_restored");
-    const char *const arguments[] = {"pg_restore",
-                                     "--no-owner",
-                                     "--no-privileges",
-                                     "--exit-on-error",
-                                     "--dbname",
-                                     secret_bytes(&uri),
-                                     path,
-                                     NULL};
-    const struct process_config config = {.arguments = arguments,
-                                          .environment = (const char *const *)environ};
-    CHECK_OK(process_start(&config, &process, &err), &err);
-    CHECK_OK(process_wait(process, &call, &err), &err);
-    return postgres_connect("dbname=snapshot_restored");
-}
-
-static void drop_restored(struct sql_conn *conn)
-{
-    sql_close(conn);
-    postgres_run(NULL, "DROP DATABASE snapshot_restored WITH (FORCE)");
-}
-
 /* ---- what a snapshot holds ---- */
 
 static void every_row_is_in_it_and_then_all_goes(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_shot");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_shot");
     const struct tenant tenant = fixture_tenant("shot", "uid-shot");
     struct err err = {0};
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     struct sql_conn *live =
-        fixture_connect_as(fixture, "tenant_shot", "tenant_shot.a", PASSWORD, &err);
+        fixture_connect_as(fixture, "tenant_shot", "tenant_shot.a", SNAPSHOT_PASSWORD, &err);
     CHECK_NOT_NULL(live);
     postgres_run(live,
                  "INSERT INTO public.users (email, password_hash) SELECT n || '@shot.test', "
@@ -254,7 +57,7 @@ static void every_row_is_in_it_and_then_all_goes(void **state)
                  "CREATE TABLE app.low PARTITION OF app.parts FOR VALUES FROM (0) TO (10); "
                  "CREATE TABLE app.empty (x int); INSERT INTO app.parts VALUES (1), (2)");
     sql_close(live);
-    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
+    CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
     CHECK_INT(count_databases("tenant_shot"), 0);
     CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_roles WHERE rolname LIKE "
                                  "'tenant\\_shot.%%'"),
@@ -267,12 +70,12 @@ static void every_row_is_in_it_and_then_all_goes(void **state)
                                      "public.tenant_snapshots WHERE tenant_uid = 'uid-shot'"),
               77);
     struct stat file;
-    CHECK_INT(stat(store.path, &file), 0);
+    CHECK_INT(stat(snapshot_file.path, &file), 0);
     CHECK_INT(postgres_int(registry, "SELECT size_bytes FROM public.tenant_snapshots WHERE "
                                      "tenant_uid = 'uid-shot' AND location = 'folder' AND "
                                      "object = 'the-dump' AND length(sha256) = 64"),
               file.st_size);
-    struct sql_conn *back = restore(store.path);
+    struct sql_conn *back = snapshot_restore();
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM public.users"), 1000);
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM app.\"Odd \"\"name\"\".x\" WHERE text LIKE "
                                  "E'two\\nlines%%'"),
@@ -281,7 +84,7 @@ static void every_row_is_in_it_and_then_all_goes(void **state)
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM pg_class WHERE relrowsecurity AND "
                                  "relforcerowsecurity AND relname = 'users'"),
               1);
-    drop_restored(back);
+    snapshot_drop_restored(back);
 }
 
 /* "pg_dump with --enable-row-security as a forced owner without the tenant's setting writes zero
@@ -290,13 +93,13 @@ static void forced_row_security_hides_nothing(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_hidden");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_hidden");
     const struct tenant tenant = fixture_tenant("hidden", "uid-hidden");
     struct err err = {0};
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     struct sql_conn *live =
-        fixture_connect_as(fixture, "tenant_hidden", "tenant_hidden.a", PASSWORD, &err);
+        fixture_connect_as(fixture, "tenant_hidden", "tenant_hidden.a", SNAPSHOT_PASSWORD, &err);
     CHECK_NOT_NULL(live);
     postgres_run(live, "CREATE TABLE app.secret AS SELECT n FROM generate_series(1, 500) n; "
                        "ALTER TABLE app.secret ENABLE ROW LEVEL SECURITY; "
@@ -308,15 +111,15 @@ static void forced_row_security_hides_nothing(void **state)
     postgres_run(admin, "INSERT INTO public.users (tenant_id, email, password_hash) VALUES "
                         "(gen_random_uuid(), 'of@another', 'x'), (gen_random_uuid(), 'b@c', 'y')");
     sql_close(TAKE(admin));
-    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
+    CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
     CHECK_INT(count_databases("tenant_hidden"), 0);
-    struct sql_conn *back = restore(store.path);
+    struct sql_conn *back = snapshot_restore();
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM app.secret"), 500);
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM public.users"), 2);
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM pg_class WHERE relname = 'secret' AND "
                                  "relforcerowsecurity"),
               1);
-    drop_restored(back);
+    snapshot_drop_restored(back);
 }
 
 /* Counting plans, and planning folds the immutable functions in indexes: as the controller, whose
@@ -325,13 +128,13 @@ static void code_in_an_index_gets_nothing(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_folded");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_folded");
     const struct tenant tenant = fixture_tenant("folded", "uid-folded");
     struct err err = {0};
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     struct sql_conn *live =
-        fixture_connect_as(fixture, "tenant_folded", "tenant_folded.a", PASSWORD, &err);
+        fixture_connect_as(fixture, "tenant_folded", "tenant_folded.a", SNAPSHOT_PASSWORD, &err);
     CHECK_NOT_NULL(live);
     postgres_run(live,
                  "CREATE FUNCTION app.take() RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
@@ -344,7 +147,7 @@ static void code_in_an_index_gets_nothing(void **state)
                  "CREATE TABLE app.bait (x int); INSERT INTO app.bait VALUES (1); "
                  "CREATE INDEX ON app.bait ((x + app.pwn(1)))");
     sql_close(live);
-    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
+    CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
     CHECK_INT(count_databases("tenant_folded"), 0);
     int64_t made =
         postgres_int(NULL, "SELECT count(*) FROM pg_roles WHERE rolname = 'pwned_by_folding'");
@@ -358,58 +161,36 @@ static void without_a_store_nothing_is_touched(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    struct fixture *fixture = use_store(state, "");
+    struct fixture *fixture = snapshot_use_store(state, "");
     const struct tenant tenant = fixture_tenant("storeless", "uid-storeless");
     struct err err = {0};
 
     fixture->services.snapshots = NULL;
-    make(&run, fixture, &tenant);
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "SnapshotNoStore");
+    snapshot_make(&run, fixture, &tenant);
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "SnapshotNoStore");
     AUTO(sql_conn)
-    struct sql_conn *conn =
-        fixture_connect_as(fixture, "tenant_storeless", "tenant_storeless.a", PASSWORD, &err);
+    struct sql_conn *conn = fixture_connect_as(fixture, "tenant_storeless", "tenant_storeless.a",
+                                               SNAPSHOT_PASSWORD, &err);
     CHECK_NOT_NULL(conn);
     /* Nor does the database's own step go on without one. */
     AUTO(run) struct run alone;
-    begin_end(&alone, fixture, &tenant);
+    snapshot_begin_end(&alone, fixture, &tenant);
     CHECK_FAILS(database_finalize(&alone.rc, &alone.work, &alone.err), &alone.err, ERR_WAIT,
                 "SnapshotIncomplete");
-}
-
-/* Where the database is others' too, there is nothing yet that could be dumped. */
-static void a_part_of_a_shared_database_is_not_deleted_without_one(void **state)
-{
-    static const enum isolation shared[] = {ISOLATION_SCHEMA, ISOLATION_ROW};
-    static const char *const names[] = {"shareds", "sharedr"};
-    const struct fixture *fixture = use_store(state, "");
-
-    for (size_t i = 0; i < ARRAY_COUNT(shared); i++) {
-        AUTO(run) struct run run;
-        AUTO(run) struct run end;
-        AUTO(run) struct run away;
-        struct tenant tenant = fixture_tenant(names[i], names[i]);
-
-        tenant.isolation = shared[i];
-        run_provision(&run, fixture, &tenant);
-        CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_TERMINAL,
-                    "SnapshotIncomplete");
-        CHECK_NOT_NULL(strstr(end.err.message, isolation_text(shared[i])));
-        CHECK_OK(run_delete(&away, fixture, &tenant, DELETION_DELETE), &away.err);
-    }
 }
 
 static void a_table_of_somebody_else_is_named(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_alien");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_alien");
     const struct tenant tenant = fixture_tenant("alien", "uid-alien");
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     AUTO(sql_conn) struct sql_conn *admin = postgres_connect("dbname=tenant_alien");
     postgres_run(admin, "CREATE TABLE public.by_admin AS SELECT 1 AS x");
     sql_close(TAKE(admin));
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "SnapshotIncomplete");
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "SnapshotIncomplete");
     CHECK_NOT_NULL(strstr(end.err.message, "\"public\".\"by_admin\" of role \"postgres\""));
     check_not_taken("alien");
 }
@@ -419,32 +200,33 @@ static void what_is_written_meanwhile_is_noticed(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_moving");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_moving");
     const struct tenant tenant = fixture_tenant("moving", "uid-moving");
 
-    make(&run, fixture, &tenant);
-    store.during_write = "INSERT INTO public.users (email, password_hash) VALUES ('late@x', 'x')";
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_file.during_write =
+        "INSERT INTO public.users (email, password_hash) VALUES ('late@x', 'x')";
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
     CHECK_NOT_NULL(strstr(end.err.message, "\"public\".\"users\" had 0 rows"));
     check_not_taken("moving");
     run_release(&end);
-    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
+    CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
     CHECK_INT(count_databases("tenant_moving"), 0);
-    struct sql_conn *back = restore(store.path);
+    struct sql_conn *back = snapshot_restore();
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM public.users"), 1);
-    drop_restored(back);
+    snapshot_drop_restored(back);
 }
 
 static void a_store_that_gives_back_something_else_is_noticed(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_rotten");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_rotten");
     const struct tenant tenant = fixture_tenant("rotten", "uid-rotten");
 
-    make(&run, fixture, &tenant);
-    store.damages = true;
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_file.damages = true;
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
     check_not_taken("rotten");
 }
 
@@ -452,19 +234,19 @@ static void a_superusers_session_is_waited_for(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_seen");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_seen");
     const struct tenant tenant = fixture_tenant("seen", "uid-seen");
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     struct sql_conn *admin = postgres_connect("dbname=tenant_seen&application_name=night-watch");
     CHECK_INT(postgres_int(admin, "SELECT 1"), 1);
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_WAIT, "DatabaseBusy");
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_WAIT, "DatabaseBusy");
     CHECK_NOT_NULL(strstr(end.err.message, "night-watch"));
-    CHECK(!store.finished);
+    CHECK(!snapshot_file.finished);
     sql_close(admin);
     postgres_wait("SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = 'tenant_seen'");
     run_release(&end);
-    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
+    CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
 }
 
 /* ---- the tool ---- */
@@ -472,25 +254,25 @@ static void a_superusers_session_is_waited_for(void **state)
 /* A pg_dump of another age in front of the real one. */
 static void place_tool(const char *name, const char *script)
 {
-    free(folder_write(folder, name, str_from(script), S_IRWXU));
+    free(folder_write(snapshot_folder, name, str_from(script), S_IRWXU));
 }
 
 static void a_tool_that_is_too_old_is_told(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    struct fixture *fixture = use_store(state, "tenant_aged");
+    struct fixture *fixture = snapshot_use_store(state, "tenant_aged");
     const struct tenant tenant = fixture_tenant("aged", "uid-aged");
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     place_tool("pg_dump", "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n");
-    fixture->services.postgres_tools = folder;
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "DumpToolTooOld");
+    fixture->services.postgres_tools = snapshot_folder;
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "DumpToolTooOld");
     check_not_taken("aged");
-    AUTO(free) char *path = xasprintf("%s/pg_dump", folder);
+    AUTO(free) char *path = xasprintf("%s/pg_dump", snapshot_folder);
     CHECK_INT(unlink(path), 0);
     run_release(&end);
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "DumpToolMissing");
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "DumpToolMissing");
     CHECK_NOT_NULL(strstr(end.err.message, path));
     check_not_taken("aged");
 }
@@ -500,17 +282,17 @@ static void a_dump_without_rows_is_noticed(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    struct fixture *fixture = use_store(state, "tenant_zero");
+    struct fixture *fixture = snapshot_use_store(state, "tenant_zero");
     const struct tenant tenant = fixture_tenant("zero", "uid-zero");
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     AUTO(sql_conn) struct sql_conn *admin = postgres_connect("dbname=tenant_zero");
     postgres_run(admin, "INSERT INTO public.users (email, password_hash) VALUES ('a@b', 'x')");
     sql_close(TAKE(admin));
     place_tool("pg_dump", "#!/bin/sh\nexec pg_dump \"$@\" --exclude-table-data=users\n");
     place_tool("pg_restore", "#!/bin/sh\nexec pg_restore \"$@\"\n");
-    fixture->services.postgres_tools = folder;
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
+    fixture->services.postgres_tools = snapshot_folder;
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
     CHECK_NOT_NULL(strstr(end.err.message, "and the dump has 0"));
     check_not_taken("zero");
 }
@@ -523,23 +305,23 @@ static void what_was_unforced_is_forced_again(void **state)
     AUTO(run) struct run run;
     AUTO(run) struct run end;
     AUTO(run) struct run again;
-    const struct fixture *fixture = use_store(state, "tenant_cut");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_cut");
     const struct tenant tenant = fixture_tenant("cut", "uid-cut");
 
-    make(&run, fixture, &tenant);
-    store.damages = true; /* fails after it was unforced and before it is forced again */
-    CHECK_FAILS(end_tenant(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_file.damages = true; /* fails after it was unforced and before it is forced again */
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_RETRY, "SnapshotIncomplete");
     AUTO(sql_conn) struct sql_conn *admin = postgres_connect("dbname=tenant_cut");
     CHECK_INT(postgres_int(admin, "SELECT count(*) FROM pg_class WHERE relforcerowsecurity"), 0);
     CHECK_INT(postgres_int(admin, "SELECT count(*) FROM pg_database, aclexplode(datacl) WHERE "
                                   "datname = 'tenant_cut' AND grantee <> datdba"),
               0);
     sql_close(TAKE(admin));
-    store.damages = false;
-    CHECK_OK(end_tenant(&again, fixture, &tenant), &again.err);
-    struct sql_conn *back = restore(store.path);
+    snapshot_file.damages = false;
+    CHECK_OK(snapshot_end(&again, fixture, &tenant), &again.err);
+    struct sql_conn *back = snapshot_restore();
     CHECK_INT(postgres_int(back, "SELECT count(*) FROM pg_class WHERE relforcerowsecurity"), 4);
-    drop_restored(back);
+    snapshot_drop_restored(back);
 }
 
 static void a_snapshot_that_stands_is_not_taken_twice(void **state)
@@ -547,18 +329,18 @@ static void a_snapshot_that_stands_is_not_taken_twice(void **state)
     AUTO(run) struct run run;
     AUTO(run) struct run first;
     AUTO(run) struct run second;
-    const struct fixture *fixture = use_store(state, "tenant_once");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_once");
     const struct tenant tenant = fixture_tenant("once", "uid-once");
 
-    make(&run, fixture, &tenant);
-    begin_end(&first, fixture, &tenant);
-    CHECK_FAILS(end_once(&first), &first.err, ERR_WAIT, "Progressing");
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_begin_end(&first, fixture, &tenant);
+    CHECK_FAILS(snapshot_end_once(&first), &first.err, ERR_WAIT, "Progressing");
     CHECK_INT(count_databases("tenant_once"), 1);
     CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_database WHERE datname = 'tenant_once' "
                                  "AND datallowconn"),
               0);
-    CHECK_OK(end_tenant(&second, fixture, &tenant), &second.err);
-    CHECK_INT(store.opened, 1);
+    CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+    CHECK_INT(snapshot_file.opened, 1);
     CHECK_INT(count_databases("tenant_once"), 0);
 }
 
@@ -566,27 +348,13 @@ static void a_database_dropped_by_hand_holds_up_nothing(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run end;
-    const struct fixture *fixture = use_store(state, "tenant_hand");
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_hand");
     const struct tenant tenant = fixture_tenant("hand", "uid-hand");
 
-    make(&run, fixture, &tenant);
+    snapshot_make(&run, fixture, &tenant);
     postgres_run(NULL, "DROP DATABASE tenant_hand WITH (FORCE)");
-    CHECK_OK(end_tenant(&end, fixture, &tenant), &end.err);
-    CHECK(!store.finished);
-}
-
-static int set_up(void **state)
-{
-    (void)signal(SIGPIPE, SIG_IGN);
-    folder = folder_make();
-    return fixture_set_up(state);
-}
-
-static int tear_down(void **state)
-{
-    free(store.path);
-    folder_remove(folder);
-    return fixture_tear_down(state);
+    CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
+    CHECK(!snapshot_file.finished);
 }
 
 int main(void)
@@ -596,7 +364,6 @@ int main(void)
         cmocka_unit_test(forced_row_security_hides_nothing),
         cmocka_unit_test(code_in_an_index_gets_nothing),
         cmocka_unit_test(without_a_store_nothing_is_touched),
-        cmocka_unit_test(a_part_of_a_shared_database_is_not_deleted_without_one),
         cmocka_unit_test(a_table_of_somebody_else_is_named),
         cmocka_unit_test(what_is_written_meanwhile_is_noticed),
         cmocka_unit_test(a_store_that_gives_back_something_else_is_noticed),
@@ -607,5 +374,5 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_stands_is_not_taken_twice),
         cmocka_unit_test(a_database_dropped_by_hand_holds_up_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, snapshot_set_up, snapshot_tear_down);
 }

@@ -18,6 +18,7 @@ const (
 	rest       = 1300 * time.Millisecond
 	migrations = "crash-migrations" // a ConfigMap that is there from the first moment on
 	tenants    = "/apis/tenantry.dev/v1alpha1/tenants"
+	serverPath = "/apis/tenantry.dev/v1alpha1/databaseservers/primary"
 )
 
 // A stage is something that a user does to a tenant, and what tells that it has been done.
@@ -160,6 +161,13 @@ func courses() []*course {
 	// Mode Row has least of its own.
 	row := list[len(list)-1]
 	row.stages, row.rest = nil, append(row.stages, row.rest...)
+	// A snapshot of a part of what tenants share.
+	for _, mode := range []string{"Schema", "Row"} {
+		list = append(list, &course{"Snapshot" + mode, nil, []*stage{
+			{"provision " + mode, apply(with(specAtFirst, "Snapshot", isolation(mode))), isReady, false},
+			{"deletion Snapshot " + mode, remove, isGone, true},
+		}, 0})
+	}
 	return append(list,
 		// What is put off, and taken up again: a suspension, a deletion that keeps for days, one that keeps for good.
 		&course{"Grace", []*stage{
@@ -174,6 +182,13 @@ func courses() []*course {
 		}, 1},
 		// What the shared parts do: the store is tried out anew when its object changes.
 		&course{"Store", nil, []*stage{{"store", changeStore, isTried, true}}, 0},
+		// A database that was made ahead is given away, and another takes its place.
+		&course{"Spares", nil, []*stage{
+			{"spares", spares(1), hasSpares(1), false},
+			{"provision of a spare", apply(first), hasSpares(1), false},
+			{"deletion Delete", remove, isGone, true},
+			{"no spares", spares(0), hasSpares(0), true},
+		}, 0},
 		&course{"Retain", nil, []*stage{
 			{"provision", apply(fmt.Sprintf(specAtFirst, "Retain")), isReady, false},
 			{"deletion Retain", remove, isGone, true},
@@ -221,6 +236,37 @@ func isTried(w *world, _ *tenant) (bool, string, error) {
 	}
 	err := w.get(storePath, &o)
 	return err == nil && o.Status.ProbedGeneration == o.Metadata.Generation, fmt.Sprintf("%+v", o), err
+}
+
+// spares says how many databases are to stand ready.
+func spares(count int) func(*world, *tenant) error {
+	return func(w *world, _ *tenant) error {
+		return w.merge(serverPath, fmt.Sprintf(`{"spec":{"spareDatabases":{"count":%d,"perMinute":600}}}`, count))
+	}
+}
+
+// hasSpares: so many stand ready, and the tenant, if there is one, is Ready.
+func hasSpares(count int) func(*world, *tenant) (bool, string, error) {
+	return func(w *world, t *tenant) (bool, string, error) {
+		var o struct {
+			Metadata struct{ Generation int64 }
+			Status   struct {
+				ObservedGeneration int64
+				SpareDatabases     int
+			}
+		}
+		if err := w.get(serverPath, &o); err != nil {
+			return false, "", err
+		}
+		if o.Status.SpareDatabases != count || o.Status.ObservedGeneration != o.Metadata.Generation {
+			return false, fmt.Sprintf("%+v", o), nil
+		}
+		ready, why, err := isReady(w, t)
+		if errors.Is(err, errNotFound) {
+			return true, "", nil
+		}
+		return ready, why, err
+	}
 }
 
 // letTimePass ends the days of grace.

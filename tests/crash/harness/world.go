@@ -80,7 +80,7 @@ func newWorld(run, binary string) (*world, error) {
 	}
 	w.store = newStore("http://127.0.0.1:"+port("s3"), "http://127.0.0.1:"+port("iam"), key)
 	// The controller and the tenants reach the servers through the proxy.
-	if err := w.merge("/apis/tenantry.dev/v1alpha1/databaseservers/primary", fmt.Sprintf(`{"spec":{"port":%s}}`, port("faults-sql"))); err != nil {
+	if err := w.merge(serverPath, fmt.Sprintf(`{"spec":{"port":%s}}`, port("faults-sql"))); err != nil {
 		return nil, err
 	}
 	if err := w.merge(storePath, fmt.Sprintf(`{"spec":{"endpoint":"http://127.0.0.1:%s","accounts":{"endpoint":"http://127.0.0.1:%s"}}}`, port("faults-s3"), port("faults-iam"))); err != nil {
