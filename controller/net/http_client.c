@@ -14,7 +14,7 @@
 #include "controller/base/clock.h"
 #include "controller/net/http_internal.h"
 
-enum { DEFAULT_TIMEOUT_MS = 30 * 1000, SPARES_MAX = 16 };
+enum { DEFAULT_TIMEOUT_MS = 30 * 1000, SPARES_MAX = 4 };
 
 void http_global_init(void)
 {

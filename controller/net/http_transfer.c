@@ -20,6 +20,8 @@ enum {
     HEADERS_MAX_BYTES = 256 * 1024,
     KEEPALIVE_IDLE_S = 30,
     KEEPALIVE_INTERVAL_S = 15,
+    LARGE_UPLOAD_BYTES = 64 * 1024,
+    SMALL_UPLOAD_BYTES = 16 * 1024,
     UNACKNOWLEDGED_MAX_MS = 20 * 1000,
     URL_MAX_BYTES = 16 * 1024,
 };
@@ -277,6 +279,10 @@ static void set_method(struct transfer *transfer)
         SET(transfer, CURLOPT_POST, ON);
         SET(transfer, CURLOPT_POSTFIELDS, request->body.len ? request->body.ptr : "");
         SET(transfer, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        /* Each transfer has such a buffer while it lasts, and few bodies need a large one. */
+        SET(transfer, CURLOPT_UPLOAD_BUFFERSIZE,
+            request->body.len <= SMALL_UPLOAD_BYTES ? (long)SMALL_UPLOAD_BYTES
+                                                    : (long)LARGE_UPLOAD_BYTES);
     } else if (text_equal(request->method, "HEAD")) {
         SET(transfer, CURLOPT_NOBODY, ON);
         return;

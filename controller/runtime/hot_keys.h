@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-    HOT_KEYS_SLOTS = 1024,
+    HOT_KEYS_SLOTS = 256,
     HOT_KEYS_WINDOW_MS = 10000,
     HOT_KEYS_LIMIT = 20, /* more than that many in a window */
     HOT_KEYS_WARN_EVERY_MS = 60000,

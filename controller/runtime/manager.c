@@ -61,8 +61,10 @@ void manager_block_signals(void)
     sigset_t set;
     signals_of_interest(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    /* Workers allocate little and for long; an arena each would only scatter free memory. */
+    /* Workers allocate little and for long; an arena each would only scatter free memory. What is
+     * large, blocks of arenas above all, goes back to the system at once. */
     (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 32 * 1024);
 }
 
 /* ---- life ---- */

@@ -10,6 +10,7 @@
 #include "controller/runtime/step.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "controller/base/clock.h"
@@ -21,6 +22,8 @@ static const double duration_bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 static struct metric step_seconds =
     METRIC_HISTOGRAM("tenantry_step_seconds", "Time that a step of a reconcile took.",
                      duration_bounds, "step", "result");
+
+enum { WAITING_BYTES = 128 };
 
 struct run;
 
@@ -125,18 +128,20 @@ static enum step_state perform(const struct step *step, bool undo, const struct 
     own.arena = arena;
 
     int64_t started_us = clock_monotonic_us();
-    int failure = call_step(step, undo, &own, subject, &result->err);
+    struct err err = {0};
+    int failure = call_step(step, undo, &own, subject, &err);
     int64_t took_us = clock_monotonic_us() - started_us;
     result->duration_ms = took_us / 1000;
 
-    bool canceled = failure && result->err.cls == ERR_CANCELED;
-    if (!canceled) {
+    if (!failure || err.cls != ERR_CANCELED) {
         metric_observe(&step_seconds, (double)took_us / 1e6, step->name,
                        failure ? "error" : "success");
     }
     if (failure) {
-        log_debug(&log, "step failed", KV_ERR(&result->err),
-                  KV_INT("duration_ms", result->duration_ms));
+        struct err *kept = ARENA_NEW(arena, struct err);
+        *kept = err;
+        result->err = kept;
+        log_debug(&log, "step failed", KV_ERR(&err), KV_INT("duration_ms", result->duration_ms));
     } else {
         log_debug(&log, "step done", KV_INT("duration_ms", result->duration_ms));
     }
@@ -146,7 +151,7 @@ static enum step_state perform(const struct step *step, bool undo, const struct 
 static void block(struct step_result *result, const char *missing)
 {
     result->state = STEP_BLOCKED;
-    (void)err_set(&result->err, ERR_WAIT, "Waiting", "waiting for %s", missing);
+    result->missing = missing;
 }
 
 /* Whether a pending step may start. One whose need will not come becomes BLOCKED here. */
@@ -308,10 +313,10 @@ static int error_rank(const struct step_result *result)
     if (result->state != STEP_FAILED) {
         return 3; /* blocked, or never run */
     }
-    if (result->err.cls == ERR_CANCELED) {
+    if (result->err->cls == ERR_CANCELED) {
         return 0;
     }
-    return result->err.cls == ERR_TERMINAL ? 1 : 2;
+    return result->err->cls == ERR_TERMINAL ? 1 : 2;
 }
 
 int steps_error(const struct step *steps, const struct step_result *results, size_t count,
@@ -327,11 +332,15 @@ int steps_error(const struct step *steps, const struct step_result *results, siz
     if (worst == count) {
         return 0;
     }
-    if (results[worst].err.cls == ERR_OK) {
+    switch (results[worst].state) {
+    case STEP_FAILED:
+        *err = *results[worst].err;
+        return -1;
+    case STEP_BLOCKED:
+        return err_set(err, ERR_WAIT, "Waiting", "waiting for %s", results[worst].missing);
+    default:
         return err_set(err, ERR_WAIT, "Waiting", "step %s has not run", steps[worst].name);
     }
-    *err = results[worst].err;
-    return -1;
 }
 
 void steps_condition(struct condition_set *set, const struct step *steps,
@@ -358,11 +367,14 @@ void steps_condition(struct condition_set *set, const struct step *steps,
         return;
     }
     if (failed) {
-        condition_put(set, type, CONDITION_FALSE, failed->err.reason, failed->err.message,
+        condition_put(set, type, CONDITION_FALSE, failed->err->reason, failed->err->message,
                       generation, now_s);
     } else if (waiting) {
-        condition_put(set, type, CONDITION_UNKNOWN, "Waiting", waiting->err.message, generation,
-                      now_s);
+        char message[WAITING_BYTES] = "";
+        if (waiting->missing) {
+            (void)snprintf(message, sizeof(message), "waiting for %s", waiting->missing);
+        }
+        condition_put(set, type, CONDITION_UNKNOWN, "Waiting", message, generation, now_s);
     } else {
         condition_put(set, type, CONDITION_TRUE, done_reason, done_message, generation, now_s);
     }

@@ -43,8 +43,9 @@ enum step_state {
 
 struct step_result {
     enum step_state state;
-    struct err err; /* of FAILED; of BLOCKED: WAIT with the name of what is missing */
     int64_t duration_ms;
+    const struct err *err; /* why it FAILED, in the reconcile's arena */
+    const char *missing;   /* the step that a BLOCKED one waits for */
 };
 
 /* Whether the table is sound: unique names, needs only above, at most STEPS_MAX. For start and

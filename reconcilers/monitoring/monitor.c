@@ -26,12 +26,19 @@ static const struct {
 };
 
 struct finding {
-    int failures; /* in a row */
-    struct err err;
+    int failures;    /* in a row */
+    struct err *err; /* the last of them; heap, NULL when the last check went well */
 };
 
 struct health {
     struct finding findings[CHECK_COUNT];
+};
+
+/* What is asked of a tenant's health, copied out from under the lock. */
+struct verdict {
+    bool database_fails;
+    bool ill;
+    struct err err; /* what it is ill of */
 };
 
 struct monitor {
@@ -45,24 +52,6 @@ struct monitor {
 
 /* ---- what was found ---- */
 
-static bool look_up(struct monitor *monitor, const char *tenant, struct health *ret)
-{
-    pthread_mutex_lock(&monitor->lock);
-    const struct health *health = map_get(&monitor->found, str_from(tenant));
-    if (health) {
-        *ret = *health;
-    }
-    pthread_mutex_unlock(&monitor->lock);
-    return health != NULL;
-}
-
-static void forget(struct monitor *monitor, const char *tenant)
-{
-    pthread_mutex_lock(&monitor->lock);
-    free(map_remove(&monitor->found, str_from(tenant)));
-    pthread_mutex_unlock(&monitor->lock);
-}
-
 /* What the tenant is ill of; NULL when it is well. */
 static const struct finding *illness(const struct health *health)
 {
@@ -72,6 +61,42 @@ static const struct finding *illness(const struct health *health)
         }
     }
     return NULL;
+}
+
+/* Returns whether the tenant was ever checked. */
+static bool look_up(struct monitor *monitor, const char *tenant, struct verdict *ret)
+{
+    *ret = (struct verdict){0};
+    pthread_mutex_lock(&monitor->lock);
+    const struct health *health = map_get(&monitor->found, str_from(tenant));
+    if (health) {
+        const struct finding *finding = illness(health);
+        ret->database_fails = health->findings[CHECK_DATABASE].failures > 0;
+        ret->ill = finding != NULL;
+        if (finding) {
+            ret->err = *finding->err;
+        }
+    }
+    pthread_mutex_unlock(&monitor->lock);
+    return health != NULL;
+}
+
+static void health_free(struct health *health)
+{
+    if (!health) {
+        return;
+    }
+    for (int i = 0; i < CHECK_COUNT; i++) {
+        free(health->findings[i].err);
+    }
+    free(health);
+}
+
+static void forget(struct monitor *monitor, const char *tenant)
+{
+    pthread_mutex_lock(&monitor->lock);
+    health_free(map_remove(&monitor->found, str_from(tenant)));
+    pthread_mutex_unlock(&monitor->lock);
 }
 
 /* Returns whether the tenant is well or ill now and was not before. */
@@ -87,8 +112,11 @@ static bool note(struct monitor *monitor, const char *tenant, enum check check,
     struct finding *finding = &health->findings[check];
     bool was_ill = illness(health) != NULL;
     finding->failures = failure ? finding->failures + 1 : 0;
+    free(finding->err);
+    finding->err = NULL;
     if (failure) {
-        finding->err = *failure;
+        finding->err = xmalloc(sizeof(*finding->err));
+        *finding->err = *failure;
     }
     bool changed = was_ill != (illness(health) != NULL);
     pthread_mutex_unlock(&monitor->lock);
@@ -97,11 +125,10 @@ static bool note(struct monitor *monitor, const char *tenant, enum check check,
 
 bool monitor_agrees(struct monitor *monitor, const struct tenant *tenant)
 {
-    struct health health;
+    struct verdict verdict;
     return !monitor || tenant->state == TENANT_SUSPENDED ||
-           !look_up(monitor, tenant->name, &health) ||
-           (illness(&health) != NULL) !=
-               condition_is_true(&tenant->status.conditions, CONDITION_MONITORING);
+           !look_up(monitor, tenant->name, &verdict) ||
+           verdict.ill != condition_is_true(&tenant->status.conditions, CONDITION_MONITORING);
 }
 
 /* ---- life ---- */
@@ -152,7 +179,7 @@ void monitor_free(struct monitor *monitor)
     struct str key;
     void *health;
     while (map_next(&monitor->found, &cursor, &key, &health)) {
-        free(health);
+        health_free(health);
     }
     map_release(&monitor->found);
     pthread_mutex_destroy(&monitor->lock);
@@ -280,22 +307,21 @@ static const struct tenant *as_made(struct reconcile *rc, const struct tenant_wo
 static int ensure_well(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
     struct monitor *monitor = work->services->monitor;
-    struct health health = {0};
+    const char *tenant = work->tenant->name;
+    struct verdict verdict;
     bool changed = false;
 
     if (!monitor) {
         return 0;
     }
-    bool known = look_up(monitor, work->tenant->name, &health);
-    if (!known || health.findings[CHECK_DATABASE].failures > 0) {
+    if (!look_up(monitor, tenant, &verdict) || verdict.database_fails) {
         if (run_check(rc, monitor, as_made(rc, work), CHECK_DATABASE, &changed, err)) {
             return err->cls == ERR_CANCELED ? -1 : err_reclass(err, ERR_RETRY, "ProbeFailed");
         }
-        health.findings[CHECK_DATABASE].failures = 0;
+        (void)look_up(monitor, tenant, &verdict);
     }
-    const struct finding *finding = illness(&health);
-    if (finding) {
-        *err = finding->err;
+    if (verdict.ill) {
+        *err = verdict.err;
         return err_reclass(err, ERR_RETRY, "ProbeFailed");
     }
     return 0;

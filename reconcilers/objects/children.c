@@ -439,16 +439,18 @@ struct piece {
     struct batch *batch;
     size_t index;
     struct arena arena;
-    struct err err;
-    bool failed;
+    struct err *failure; /* in the arena; NULL when it went well */
 };
 
 static void run_piece(struct piece *piece)
 {
     struct reconcile own = *piece->batch->rc;
+    struct err err;
     own.arena = &piece->arena;
-    piece->failed =
-        ensure(&own, piece->batch->work, &piece->batch->intents[piece->index], &piece->err) != 0;
+    if (ensure(&own, piece->batch->work, &piece->batch->intents[piece->index], &err)) {
+        piece->failure = ARENA_NEW(&piece->arena, struct err);
+        *piece->failure = err;
+    }
 }
 
 static void run_by_hand(void *context)
@@ -487,7 +489,7 @@ int children_apply(struct reconcile *rc, const struct tenant_work *work,
 {
     struct batch batch = {.rc = rc, .work = work, .intents = intents};
     struct piece *pieces = ARENA_ARRAY(rc->arena, struct piece, count);
-    const struct piece *failed = NULL;
+    const struct err *failed = NULL;
 
     pthread_mutex_init(&batch.lock, NULL);
     pthread_cond_init(&batch.idle, NULL);
@@ -501,13 +503,13 @@ int children_apply(struct reconcile *rc, const struct tenant_work *work,
     pthread_mutex_destroy(&batch.lock);
     for (size_t i = 0; i < count; i++) {
         arena_absorb(rc->arena, &pieces[i].arena);
-        if (pieces[i].failed &&
-            (!failed || (failed->err.cls != ERR_CANCELED && pieces[i].err.cls == ERR_CANCELED))) {
-            failed = &pieces[i];
+        const struct err *failure = pieces[i].failure;
+        if (failure && (!failed || (failed->cls != ERR_CANCELED && failure->cls == ERR_CANCELED))) {
+            failed = failure;
         }
     }
     if (failed) {
-        *err = failed->err;
+        *err = *failed;
         return -1;
     }
     return 0;

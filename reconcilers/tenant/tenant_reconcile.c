@@ -31,8 +31,8 @@ void tenant_observe_steps(const struct step *steps, const struct step_result *re
         if (results[i].state == STEP_DONE || results[i].state == STEP_FAILED) {
             metric_observe(&step_duration, (double)results[i].duration_ms / 1000.0, steps[i].name);
         }
-        if (results[i].state == STEP_FAILED && results[i].err.cls != ERR_CANCELED) {
-            metric_add(&step_failures, 1, steps[i].name, results[i].err.reason);
+        if (results[i].state == STEP_FAILED && results[i].err->cls != ERR_CANCELED) {
+            metric_add(&step_failures, 1, steps[i].name, results[i].err->reason);
         }
     }
 }

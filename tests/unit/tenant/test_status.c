@@ -143,7 +143,7 @@ static void c53_a_retryable_fault_is_reconciling_and_forgets_the_hash(void **sta
     fixture->tenant.status = fixture->next;
     (void)err_set(&fixture->failure, ERR_RETRY, "DatabaseUnreachable", "server primary: refused");
     fixture->results[1].state = STEP_FAILED;
-    fixture->results[1].err = fixture->failure;
+    fixture->results[1].err = &fixture->failure;
     next_of(fixture, NOW_S + 5);
     CHECK_TEXT(reason_of(fixture, CONDITION_READY), "DatabaseUnreachable");
     CHECK_TEXT(reason_of(fixture, CONDITION_DATABASE), "DatabaseUnreachable");
