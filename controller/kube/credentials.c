@@ -25,6 +25,14 @@ static struct metric plugin_ttl =
     METRIC_GAUGE("rest_client_exec_plugin_ttl_seconds",
                  "Seconds until the plugin's credential expires, as of its last use; +Inf: never.");
 
+/* client-go's: ten minutes to four years. */
+static const double rotation_bounds[] = {600,     1800,    3600,     14400,    86400,    604800,
+                                         2592000, 7776000, 15552000, 31104000, 124416000};
+static struct metric rotation_age = METRIC_HISTOGRAM(
+    "rest_client_exec_plugin_certificate_rotation_age",
+    "Seconds that a plugin's client certificate lived before another took its place.",
+    rotation_bounds, NULL);
+
 /* PEM as in use now. */
 struct material {
     struct secret ca; /* no secret, but the type that is read from files in one piece */
@@ -243,6 +251,14 @@ static void set_plugin_ttl(const struct exec_credential *credential)
     metric_set(&plugin_ttl, forever ? (double)INFINITY : left_us / second_us);
 }
 
+static void note_rotation(const struct exec_credential *before)
+{
+    int64_t age_s = http_certificate_age_s(str_from(before->certificate_pem));
+    if (age_s >= 0) {
+        metric_observe(&rotation_age, (double)age_s);
+    }
+}
+
 /* Run it once; the lock is let go meanwhile. */
 static void run_plugin(struct kube_credentials *credentials, const struct call *call)
 {
@@ -260,6 +276,7 @@ static void run_plugin(struct kube_credentials *credentials, const struct call *
     if (fine) {
         if (!same_certificate(&fresh, &credentials->plugin)) {
             credentials->tls_version++;
+            note_rotation(&credentials->plugin);
         }
         exec_credential_release(&credentials->plugin);
         credentials->plugin = fresh;

@@ -36,6 +36,9 @@ struct http_tls {
 /* Whether all of it parses and belongs together. Errors: TERMINAL/InvalidTLS. */
 MUST_CHECK int http_tls_check(const struct http_tls *tls, struct err *err);
 
+/* Seconds since the first certificate of the PEM became valid; -1 when it holds none. */
+int64_t http_certificate_age_s(struct str pem);
+
 struct http_client_config {
     const char *name;            /* of the thread: "api", "watch", "lease" */
     const char *user_agent;      /* required */

@@ -90,6 +90,24 @@ static int check_identity(struct str certificate_pem, const struct secret *key_p
     return 0;
 }
 
+int64_t http_certificate_age_s(struct str pem)
+{
+    enum { DAY_S = 24 * 60 * 60 };
+    if (pem.len == 0) {
+        return -1;
+    }
+    AUTO(bio) BIO *bio = bio_from(pem.ptr, pem.len);
+    AUTO(x509) X509 *certificate = read_certificate(bio);
+    int days = 0;
+    int seconds = 0;
+    if (!certificate ||
+        ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(certificate), NULL) != 1) {
+        ERR_clear_error();
+        return -1;
+    }
+    return (int64_t)days * DAY_S + seconds;
+}
+
 int http_tls_check(const struct http_tls *tls, struct err *err)
 {
     if (!tls) {

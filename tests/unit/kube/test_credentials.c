@@ -5,6 +5,7 @@
 
 #include "controller/base/clock.h"
 #include "controller/base/js.h"
+#include "controller/base/metrics.h"
 #include "controller/kube/credentials_internal.h"
 #include "tests/check.h"
 #include "tests/support/folder.h"
@@ -380,6 +381,11 @@ static void c14_plugins_certificate_is_our_identity(void **state)
     check_token(credentials, "");
     CHECK(kube_credentials_tls_changed(credentials, first));
     CHECK_INT(check_tls(credentials, pki_certificate(fixture->ben)), first + 1);
+    /* Only where one took another's place. */
+    AUTO(buf) struct buf page = BUF(1 << 20);
+    metrics_render(&page);
+    CHECK_NOT_NULL(
+        strstr(buf_text(&page), "\nrest_client_exec_plugin_certificate_rotation_age_count 1\n"));
     kube_credentials_free(credentials);
 }
 
