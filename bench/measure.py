@@ -89,6 +89,8 @@ class Bench:
         self.config = config
         self.client = Client(config)
         self.serial = 0
+        self.filled: list[float] = []  # seconds of each tenant that was filled in
+        self.wal_kb_each = 0.0
         self.kb_at_first = self.disk_kb()
 
     def names(self, prefix: str, count: int) -> list[str]:
@@ -106,23 +108,53 @@ class Bench:
         return max(ready.values()) - min(created.values()), [ready[name] - created[name] for name in names]
 
     def fill(self, wanted: int) -> None:
-        """Tenants that were there before: the statements of one each, and no more. Nothing is hashed for them, and the recorded hash is written."""
+        """Tenants that were there before: the statements of one each, and no more. Nothing is hashed for them, and the recorded hash is written;
+        nor does a commit wait for the disk."""
         missing = wanted - self.tenants()
         if missing <= 0:
             return
         operations = [operation for operation in self.config["script"]["operations"] if operation["kind"] == "statement"]
-        self.loop(self.config["script"] | {"operations": operations, "names": self.names("old", missing)})
+        before = self.wal_kb()
+        seconds = self.loop(self.config["script"] | {"operations": operations, "names": self.names("old", missing)}, {"PGOPTIONS": "-c synchronous_commit=off"})
+        self.filled += seconds
+        self.wal_kb_each = (self.wal_kb() - before) / missing
         subprocess.run(["psql", "-Xqd", self.config["superuser"], "-c", "CHECKPOINT"], check=True)
 
     def tenants(self) -> int:
         return self.serial + MADE_BEFORE
 
-    def disk_kb(self) -> int:
-        query = "SELECT sum(pg_database_size(oid)) / 1024 FROM pg_database"
-        return round(float(subprocess.run(["psql", "-XqtAd", self.config["superuser"], "-c", query], check=True, capture_output=True, text=True).stdout))
+    def ask(self, query: str) -> list[str]:
+        done = subprocess.run(["psql", "-XqtAd", self.config["superuser"], "-c", query], check=True, capture_output=True, text=True)
+        return done.stdout.split()
 
-    def loop(self, script: dict) -> list[float]:
-        done = subprocess.run([self.config["raw_loop"]], input=json.dumps(script), capture_output=True, text=True, check=False)
+    def disk_kb(self) -> int:
+        return round(float(self.ask("SELECT sum(pg_database_size(oid)) / 1024 FROM pg_database")[0]))
+
+    def wal_kb(self) -> int:
+        return round(float(self.ask("SELECT (pg_current_wal_insert_lsn() - '0/0') / 1024")[0]))
+
+    def sessions(self) -> list[int]:
+        """Private memory in kB of each session that the controller keeps open."""
+        pids = self.ask("SELECT pid FROM pg_stat_activity WHERE usename = 'tenantry_controller' AND backend_type = 'client backend'")
+        sizes = []
+        for pid in pids:
+            try:
+                lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+            except FileNotFoundError:
+                continue
+            sizes += [int(line.split()[1]) for line in lines if line.startswith("RssAnon:")]
+        return sizes
+
+    def growth(self) -> dict:
+        """Of the statements alone, of which a loop did nothing else: the tenth tenant's time, and the last one's."""
+        window = 10
+        if len(self.filled) < 3 * window:
+            return {}
+        return {"tenth_ms": statistics.median(self.filled[5 : 5 + window]) * 1000, "last_ms": statistics.median(self.filled[-window:]) * 1000}
+
+    def loop(self, script: dict, more: dict[str, str] | None = None) -> list[float]:
+        done = subprocess.run([self.config["raw_loop"]], input=json.dumps(script), capture_output=True, text=True, check=False,
+                              env=os.environ | (more or {}) | ({"LD_PRELOAD": self.config["preload"]} if self.config["preload"] else {}))
         if done.returncode != 0:
             sys.exit(f"measure.py: {done.stderr}")
         return [json.loads(line)["seconds"] for line in done.stdout.splitlines()]
@@ -179,6 +211,9 @@ class Bench:
                     raw.append(self.raw(count))
         return {
             "after": after,
+            "wal_kb_each": self.wal_kb_each,
+            "statements": self.growth(),
+            "sessions_kb": self.sessions(),
             "disk_kb_each": (self.disk_kb() - self.kb_at_first) / max(1, self.serial),
             "tenants": count,
             "pairs": pairs,
