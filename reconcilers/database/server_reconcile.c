@@ -191,6 +191,14 @@ static void put_conditions(struct condition_set *set, const struct visit *visit,
     }
 }
 
+/* How many stand ready, as far as is known. */
+static int64_t count_spares(const struct visit *visit)
+{
+    return visit->failure.cls == ERR_OK && visit->of_spares.cls == ERR_OK
+               ? visit->spares.ready
+               : visit->server->status_spares;
+}
+
 static void render_status(struct buf *out, const struct visit *visit, const char *version,
                           int64_t spares, const struct condition_set *conditions)
 {
@@ -233,9 +241,7 @@ static int write_status(struct visit *visit, struct err *err)
     struct condition_set conditions = server->conditions;
     /* What an unreachable server ran last is still worth knowing. */
     const char *version = visit->looked ? visit->health.version : server->status_version;
-    int64_t spares = visit->failure.cls == ERR_OK && visit->of_spares.cls == ERR_OK
-                         ? visit->spares.ready
-                         : server->status_spares;
+    int64_t spares = count_spares(visit);
 
     put_conditions(&conditions, visit, &words);
     if (server->observed_generation == server->generation &&
@@ -253,12 +259,13 @@ static int write_status(struct visit *visit, struct err *err)
     return 0;
 }
 
+/* An object that is deleted while spares stand would leave them to nobody. */
 static int write_label(struct visit *visit, struct err *err)
 {
     AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
     AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
     struct jsonw writer;
-    bool in_use = visit->tenants > 0;
+    bool in_use = visit->tenants > 0 || count_spares(visit) > 0;
     const struct kube_ref ref = {&KUBE_DATABASE_SERVERS, NULL, visit->server->name, NULL};
 
     if (visit->server->in_use_label == in_use) {

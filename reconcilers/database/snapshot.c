@@ -374,7 +374,7 @@ static int count(struct taking *taking, struct sql_conn *conn, const char *snaps
 {
     return taking->scope->mode->rows_are_keyed
                ? count_keyed(taking, snapshot, tables, err)
-               : snapshot_count(conn, &taking->rc->call, tables, err);
+               : snapshot_count(conn, &taking->rc->call, taking->rc->arena, tables, err);
 }
 
 /* conn keeps the exported snapshot open until it goes back. */

@@ -19,10 +19,11 @@
 struct snapshot_table {
     struct table_name name;
     const char *owner;
-    bool ours;       /* the controller acts as its owner, whom no policy binds unless forced */
-    bool forced;     /* FORCE ROW LEVEL SECURITY */
-    bool holds_rows; /* by itself; a partitioned table does not */
-    int64_t rows;    /* once counted */
+    bool ours;        /* the controller acts as its owner, whom no policy binds unless forced */
+    bool forced;      /* FORCE ROW LEVEL SECURITY */
+    bool holds_rows;  /* by itself; a partitioned table does not */
+    const char *home; /* where a function that counts them stands, for the transaction */
+    int64_t rows;     /* once counted */
 };
 
 struct snapshot_tables {
@@ -32,9 +33,7 @@ struct snapshot_tables {
 
 /* ---- statements (snapshot_sql.c): conn is to the scope's database ---- */
 
-/* Begin a transaction that sees one moment and cannot write. Tables must not be touched outside of
- * one: to plan even a count, the server runs the functions in the expressions of indexes, which are
- * the tenant's, as whoever asks. A read-only transaction cannot be made another one from inside. */
+/* Begin a transaction that sees one moment, and is never committed. */
 MUST_CHECK int snapshot_begin(struct sql_conn *conn, const struct call *call, struct err *err);
 /* The same, and let others see the same: *ret_snapshot, in the
  * arena, for as long as it stays open. */
@@ -46,8 +45,12 @@ MUST_CHECK int snapshot_list(struct sql_conn *conn, const struct call *call, str
                              const struct scope *scope, struct snapshot_tables *ret,
                              struct err *err);
 /* Count the rows of each with row_security off: a row that a policy would hide is an error, so what
- * is counted is everything. */
-MUST_CHECK int snapshot_count(struct sql_conn *conn, const struct call *call,
+ * is counted is everything. To plan even a count, the server runs the functions in the expressions
+ * of indexes, which may be the tenant's, as whoever asks. So the owner of each table asks, from
+ * inside a function that nobody can leave, and not the controller, whose rights reach further:
+ * ending others' sessions takes no more than those. The transaction cannot write from then on, and
+ * its end takes the functions with it. */
+MUST_CHECK int snapshot_count(struct sql_conn *conn, const struct call *call, struct arena *arena,
                               struct snapshot_tables *tables, struct err *err);
 /* FORCE, or NO FORCE, of those tables that are still there, each by itself. */
 MUST_CHECK int snapshot_force(struct sql_conn *conn, const struct call *call,

@@ -20,7 +20,7 @@ int snapshot_begin(struct sql_conn *conn, const struct call *call, struct err *e
         return -1;
     }
     sql_init(&query);
-    SQL(&query, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+    SQL(&query, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
     return sql_query(conn, call, &query, NULL, err);
 }
 
@@ -86,15 +86,93 @@ int snapshot_list(struct sql_conn *conn, const struct call *call, struct arena *
     return 0;
 }
 
-static int count_rows(struct sql_conn *conn, const struct call *call, struct snapshot_table *table,
-                      struct err *err)
+/* ---- counting ---- */
+
+/* Of a function for each table. */
+static const char *counter_name(struct arena *arena, size_t number)
+{
+    return arena_printf(arena, "tenantry_count_%zu", number);
+}
+
+static void append_count(struct sql *query, const struct table_name *name)
+{
+    SQL(query, "SELECT count(*) FROM ONLY ");
+    sql_ident2(query, name->schema, name->table);
+}
+
+/* A schema where the owner may make something. */
+static int find_home(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                     struct snapshot_table *table, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT count(*) FROM ONLY ");
-    sql_ident2(&query, table->name.schema, table->name.table);
+    SQL(&query, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' "
+                "AND nspname <> 'information_schema' AND has_schema_privilege(");
+    sql_param(&query, table->owner);
+    SQL(&query, ", oid, 'CREATE, USAGE') ORDER BY nspname <> ");
+    sql_param(&query, table->name.schema);
+    SQL(&query, ", nspname LIMIT 1");
+    if (sql_query(conn, call, &query, &rows, err)) {
+        return -1;
+    }
+    if (sql_row_count(rows) == 0) {
+        return err_set(err, ERR_TERMINAL, "SnapshotIncomplete",
+                       "role \"%s\", which owns table \"%s\".\"%s\", may make nothing in any "
+                       "schema, which counting its rows takes; nothing was deleted: give the table "
+                       "to another role of the tenant",
+                       table->owner, table->name.schema, table->name.table);
+    }
+    table->home = arena_strdup(arena, sql_text(rows, 0, 0));
+    return 0;
+}
+
+/* The function is parsed when it is called, and then as what it is. */
+static int make_counter(struct sql_conn *conn, const struct call *call,
+                        const struct snapshot_table *table, const char *name, struct err *err)
+{
+    AUTO(sql) struct sql script = {0};
+    AUTO(sql) struct sql body = {0};
+
+    sql_init(&script);
+    sql_init(&body);
+    append_count(&body, &table->name);
+    SQL(&script, "SET LOCAL check_function_bodies TO off;\nSET LOCAL ROLE ");
+    sql_ident(&script, table->owner);
+    SQL(&script, ";\nCREATE FUNCTION ");
+    sql_ident2(&script, table->home, name);
+    SQL(&script, "() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER "
+                 "SET search_path = pg_catalog, pg_temp SET row_security = off AS ");
+    sql_literal(&script, buf_text(&body.text));
+    SQL(&script, ";\nRESET ROLE;\n");
+    script.failed |= body.failed;
+    return sql_script(conn, call, &script, err);
+}
+
+static int make_counters(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                         struct snapshot_tables *tables, struct err *err)
+{
+    for (size_t i = 0; i < tables->count; i++) {
+        struct snapshot_table *table = &tables->items[i];
+        if (table->holds_rows && (find_home(conn, call, arena, table, err) ||
+                                  make_counter(conn, call, table, counter_name(arena, i), err))) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int count_rows(struct sql_conn *conn, const struct call *call, struct snapshot_table *table,
+                      const char *counter, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    SQL(&query, "SELECT ");
+    sql_ident2(&query, table->home, counter);
+    SQL(&query, "()");
     if (sql_query(conn, call, &query, &rows, err)) {
         return err_wrap(err, "table \"%s\".\"%s\"", table->name.schema, table->name.table);
     }
@@ -102,18 +180,16 @@ static int count_rows(struct sql_conn *conn, const struct call *call, struct sna
     return 0;
 }
 
-int snapshot_count(struct sql_conn *conn, const struct call *call, struct snapshot_tables *tables,
-                   struct err *err)
+int snapshot_count(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                   struct snapshot_tables *tables, struct err *err)
 {
-    AUTO(sql) struct sql query = {0};
-
-    sql_init(&query);
-    SQL(&query, "SET row_security = off");
-    if (sql_query(conn, call, &query, NULL, err)) {
+    sql_use_up(conn);
+    if (make_counters(conn, call, arena, tables, err) || tables_make_read_only(conn, call, err)) {
         return -1;
     }
     for (size_t i = 0; i < tables->count; i++) {
-        if (tables->items[i].holds_rows && count_rows(conn, call, &tables->items[i], err)) {
+        if (tables->items[i].holds_rows &&
+            count_rows(conn, call, &tables->items[i], counter_name(arena, i), err)) {
             return -1;
         }
     }

@@ -122,30 +122,42 @@ static void forced_row_security_hides_nothing(void **state)
     snapshot_drop_restored(back);
 }
 
-/* Counting plans, and planning folds the immutable functions in indexes: as the controller, whose
- * rights must not be had that way. */
+/* Counting plans, and planning folds the immutable functions in indexes: as whoever counts, whose
+ * rights must not be had that way, nor those to end the sessions of others. */
 static void code_in_an_index_gets_nothing(void **state)
 {
     AUTO(run) struct run run;
+    AUTO(run) struct run victim;
     AUTO(run) struct run end;
     const struct fixture *fixture = snapshot_use_store(state, "tenant_folded");
     const struct tenant tenant = fixture_tenant("folded", "uid-folded");
+    const struct tenant other = fixture_tenant("victim", "uid-victim");
     struct err err = {0};
 
     snapshot_make(&run, fixture, &tenant);
+    snapshot_make(&victim, fixture, &other);
+    AUTO(sql_conn)
+    struct sql_conn *theirs =
+        fixture_connect_as(fixture, "tenant_victim", "tenant_victim.a", SNAPSHOT_PASSWORD, &err);
+    CHECK_NOT_NULL(theirs);
+    int64_t pid = postgres_int(theirs, "SELECT pg_backend_pid()");
     struct sql_conn *live =
         fixture_connect_as(fixture, "tenant_folded", "tenant_folded.a", SNAPSHOT_PASSWORD, &err);
     CHECK_NOT_NULL(live);
     postgres_run(live,
                  "CREATE FUNCTION app.take() RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+                 "BEGIN PERFORM pg_terminate_backend(%lld); EXCEPTION WHEN OTHERS THEN NULL; END; "
+                 "BEGIN RESET ROLE; EXCEPTION WHEN OTHERS THEN NULL; END; "
+                 "BEGIN PERFORM pg_terminate_backend(%lld); EXCEPTION WHEN OTHERS THEN NULL; END; "
                  "BEGIN SET transaction_read_only = off; EXCEPTION WHEN OTHERS THEN NULL; END; "
                  "BEGIN CREATE ROLE pwned_by_folding; EXCEPTION WHEN OTHERS THEN NULL; END; "
                  "RETURN 1; END $$; "
                  "CREATE FUNCTION app.pwn(x int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ "
-                 "BEGIN IF current_user = '" FIXTURE_CONTROLLER "' THEN PERFORM app.take(); "
+                 "BEGIN IF session_user = '" FIXTURE_CONTROLLER "' THEN PERFORM app.take(); "
                  "END IF; RETURN x; END $$; "
                  "CREATE TABLE app.bait (x int); INSERT INTO app.bait VALUES (1); "
-                 "CREATE INDEX ON app.bait ((x + app.pwn(1)))");
+                 "CREATE INDEX ON app.bait ((x + app.pwn(1)))",
+                 (long long)pid, (long long)pid);
     sql_close(live);
     CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
     CHECK_INT(count_databases("tenant_folded"), 0);
@@ -153,6 +165,7 @@ static void code_in_an_index_gets_nothing(void **state)
         postgres_int(NULL, "SELECT count(*) FROM pg_roles WHERE rolname = 'pwned_by_folding'");
     postgres_run(NULL, "DROP ROLE IF EXISTS pwned_by_folding");
     CHECK_INT(made, 0);
+    CHECK_INT(postgres_int(theirs, "SELECT pg_backend_pid()"), pid);
 }
 
 /* ---- what leaves everything as it was ---- */

@@ -41,6 +41,9 @@ func (t *tenant) stateOfOwn(now *seen) []string {
 
 // takeApart removes all of it as an administrator. Rows in databases that were there before stay; they are in the next baseline.
 func (w *world) takeApart(now *seen, t *tenant) error {
+	if err := spares(0)(w, t); err != nil {
+		return err
+	}
 	for key, o := range now.objects {
 		if t.baseline.objects[key] {
 			continue

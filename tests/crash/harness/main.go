@@ -530,6 +530,9 @@ func (h *harness) clean(t *tenant) error {
 	if h.w.alive() {
 		_ = h.w.controller.command.Process.Kill()
 		<-h.w.controller.exited
+		if now, err = h.w.look(t.baseline); err != nil {
+			return err
+		}
 	}
 	return h.w.takeApart(now, t)
 }
