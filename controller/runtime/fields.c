@@ -293,6 +293,18 @@ bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *
     return !jsonr_failed(reader);
 }
 
+void fields_read_member(struct jsonr *reader, struct arena *arena, const struct field *fields,
+                        struct str name, void *target)
+{
+    const struct field *field = find_from(fields, name);
+
+    if (field) {
+        read_field(reader, arena, field, target);
+    } else {
+        jsonr_skip(reader);
+    }
+}
+
 void fields_default(const struct field *fields, void *target)
 {
     for (const struct field *field = fields; field->name; field++) {

@@ -55,6 +55,10 @@ enum { FIELDS_LIST_MAX = 4096 }; /* elements of any one list or map; more are le
  * the JSON is malformed; the reader stays failed then. Strings are in the arena. */
 bool fields_read(struct jsonr *reader, struct arena *arena, const struct field *fields,
                  void *target);
+/* The same for one member of an object: its name was read, and the reader stands at its value,
+ * which is skipped when the table does not name it. */
+void fields_read_member(struct jsonr *reader, struct arena *arena, const struct field *fields,
+                        struct str name, void *target);
 
 /* Set every text of the table that is NULL to "", so that readers need no test. */
 void fields_default(const struct field *fields, void *target);

@@ -22,23 +22,41 @@ static void take_meta(const struct object_type *type, const struct kube_meta *me
     }
 }
 
+int object_read(struct str json, struct arena *arena, const struct field *fields,
+                struct kube_meta *meta, void *target, struct err *err)
+{
+    struct jsonr reader;
+    struct str name;
+    bool has_meta = false;
+
+    jsonr_init(&reader, json);
+    bool is_object = jsonr_object_begin(&reader);
+    while (is_object && jsonr_member(&reader, &name)) {
+        if (str_equal(name, STR("metadata"))) {
+            has_meta = kube_meta_read(&reader, arena, meta);
+        } else {
+            fields_read_member(&reader, arena, fields, name, target);
+        }
+    }
+    if (!jsonr_at_end(&reader) || !has_meta || text_is_empty(meta->name) ||
+        text_is_empty(meta->uid)) {
+        return err_set(err, ERR_TERMINAL, "InvalidObject", "not an object with name and uid");
+    }
+    fields_default(fields, target);
+    return 0;
+}
+
 int object_pack(const struct object_type *type, struct str json, struct arena *scratch,
                 struct buf *payload, struct record_head *ret_head, struct err *err)
 {
     struct kube_meta meta = {0};
-    struct jsonr reader;
     void *target = arena_alloc(scratch, type->bytes);
     struct object *object = target;
 
-    if (kube_object_meta(json, scratch, &meta, err) != 0) {
+    if (object_read(json, scratch, type->fields, &meta, target, err) != 0) {
         return -1;
     }
-    jsonr_init(&reader, json);
-    if (!fields_read(&reader, scratch, type->fields, target)) {
-        return err_set(err, ERR_TERMINAL, "InvalidObject", "malformed JSON");
-    }
     take_meta(type, &meta, object);
-    fields_default(type->fields, target);
     fields_pack(type->fields, NULL, target, payload);
     *ret_head = (struct record_head){
         .key = text_is_empty(meta.namespace_)

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "controller/base/attributes.h"
+#include "controller/kube/object.h"
 #include "controller/runtime/cache.h"
 #include "controller/runtime/fields.h"
 
@@ -59,6 +60,11 @@ struct object_type {
 /* An object in JSON whose members go to the same struct. */
 #define PART_FIELD(json_, table_) {FIELD_NAME(json_), .kind = FIELD_OBJECT, .fields = (table_)}
 #define END_FIELDS {.name = NULL}
+
+/* Read a whole object in one pass: its metadata into *meta, what the table names into target, and
+ * defaults for the rest. Errors: TERMINAL/InvalidObject, also for one without name or UID. */
+MUST_CHECK int object_read(struct str json, struct arena *arena, const struct field *fields,
+                           struct kube_meta *meta, void *target, struct err *err);
 
 /* For codecs: see struct codec. Errors: TERMINAL/InvalidObject. */
 MUST_CHECK int object_pack(const struct object_type *type, struct str json, struct arena *scratch,

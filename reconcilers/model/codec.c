@@ -11,6 +11,7 @@
 #include "controller/base/hash.h"
 #include "controller/kube/object.h"
 #include "controller/runtime/fields.h"
+#include "controller/runtime/object_type.h"
 #include "reconcilers/model/codec_internal.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/words.h"
@@ -316,38 +317,6 @@ static const struct field server_fields[] = {
 
 /* ---- decoding whole objects ---- */
 
-int codec_decode(struct str json, struct arena *arena, const struct field *fields,
-                 struct kube_meta *meta, void *target, struct err *err)
-{
-    struct jsonr reader;
-    struct str name;
-    bool has_meta = false;
-
-    jsonr_init(&reader, json);
-    bool is_object = jsonr_object_begin(&reader);
-    while (is_object && jsonr_member(&reader, &name)) {
-        const struct field *field = fields;
-        if (str_equal(name, STR("metadata"))) {
-            has_meta = kube_meta_read(&reader, arena, meta);
-            continue;
-        }
-        while (field->name && (field->packed_only || !str_equal_c(name, field->name))) {
-            field++;
-        }
-        if (field->name) {
-            (void)fields_read(&reader, arena, field->fields, (char *)target + field->offset);
-        } else {
-            jsonr_skip(&reader);
-        }
-    }
-    if (!jsonr_at_end(&reader) || !has_meta || text_is_empty(meta->name) ||
-        text_is_empty(meta->uid)) {
-        return err_set(err, ERR_TERMINAL, "InvalidObject", "not an object with name and uid");
-    }
-    fields_default(fields, target);
-    return 0;
-}
-
 static const char *annotation(const struct kube_meta *meta, const char *name)
 {
     const char *value = kube_pair_get(meta->annotations, meta->annotation_count, name);
@@ -371,7 +340,7 @@ int tenant_decode(struct str json, struct arena *arena, struct tenant *ret, stru
 {
     struct kube_meta meta = {0};
     *ret = (struct tenant){.status.observed_generation = -1, .owner.role = MEMBER_OWNER};
-    if (codec_decode(json, arena, tenant_fields, &meta, ret, err)) {
+    if (object_read(json, arena, tenant_fields, &meta, ret, err)) {
         return -1;
     }
     ret->name = meta.name;
@@ -406,8 +375,8 @@ int tier_decode(struct str json, struct arena *arena, struct tier *ret, struct e
                          .price_monthly = "0",
                          .suspend_after_days = -1,
                          .alert_quota_percent = 90,
-                         .alert_backup_age_ms = 36 * 3600 * 1000};
-    if (codec_decode(json, arena, tier_fields, &meta, ret, err)) {
+                         .alert_backup_age_ms = INT64_C(36) * 3600 * 1000};
+    if (object_read(json, arena, tier_fields, &meta, ret, err)) {
         return -1;
     }
     ret->name = meta.name;
@@ -433,7 +402,7 @@ int database_server_decode(struct str json, struct arena *arena, struct database
                                     .spare_per_minute = 30,
                                     .status_tenants = -1,
                                     .observed_generation = -1};
-    if (codec_decode(json, arena, server_fields, &meta, ret, err)) {
+    if (object_read(json, arena, server_fields, &meta, ret, err)) {
         return -1;
     }
     struct text_pair *labels = ARENA_ARRAY(arena, struct text_pair, meta.label_count);

@@ -48,11 +48,6 @@
 extern const struct field codec_pair_fields[]; /* struct text_pair as {"name", "value"} */
 extern const struct field sandbox_fields[];    /* struct sandbox */
 
-/* Read metadata into *meta, and spec and status by the object's top table. Errors:
- * TERMINAL/InvalidObject. */
-MUST_CHECK int codec_decode(struct str json, struct arena *arena, const struct field *fields,
-                            struct kube_meta *meta, void *target, struct err *err);
-
 void codec_fill_head(struct record_head *head, const char *name, const char *uid,
                      const char *resource_version);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/base/str.h"
+#include "controller/runtime/object_type.h"
 #include "reconcilers/model/codec_internal.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/words.h"
@@ -73,7 +74,7 @@ int object_store_decode(struct str json, struct arena *arena, struct object_stor
                                  .status_tenants = -1,
                                  .probed_generation = -1,
                                  .observed_generation = -1};
-    if (codec_decode(json, arena, store_fields, &meta, ret, err)) {
+    if (object_read(json, arena, store_fields, &meta, ret, err)) {
         return -1;
     }
     ret->name = meta.name;

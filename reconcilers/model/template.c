@@ -1,6 +1,7 @@
 #include "reconcilers/model/template.h"
 
 #include "controller/base/str.h"
+#include "controller/runtime/object_type.h"
 #include "reconcilers/model/codec_internal.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/words.h"
@@ -60,7 +61,7 @@ int sandbox_template_decode(struct str json, struct arena *arena, struct sandbox
     *ret = (struct sandbox_template){.termination_grace_s = TERMINATION_GRACE_S,
                                      .status_tenants = -1,
                                      .observed_generation = -1};
-    if (codec_decode(json, arena, template_fields, &meta, ret, err)) {
+    if (object_read(json, arena, template_fields, &meta, ret, err)) {
         return -1;
     }
     ret->name = meta.name;
