@@ -10,7 +10,6 @@
 #include "controller/runtime/step.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "controller/base/clock.h"
@@ -22,8 +21,6 @@ static const double duration_bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 static struct metric step_seconds =
     METRIC_HISTOGRAM("tenantry_step_seconds", "Time that a step of a reconcile took.",
                      duration_bounds, "step", "result");
-
-enum { WAITING_BYTES = 128 };
 
 struct run;
 
@@ -343,7 +340,7 @@ int steps_error(const struct step *steps, const struct step_result *results, siz
     }
 }
 
-void steps_condition(struct condition_set *set, const struct step *steps,
+void steps_condition(struct arena *arena, struct condition_set *set, const struct step *steps,
                      const struct step_result *results, size_t count, const char *type,
                      const char *done_reason, const char *done_message, int64_t generation,
                      int64_t now_s)
@@ -370,10 +367,8 @@ void steps_condition(struct condition_set *set, const struct step *steps,
         condition_put(set, type, CONDITION_FALSE, failed->err->reason, failed->err->message,
                       generation, now_s);
     } else if (waiting) {
-        char message[WAITING_BYTES] = "";
-        if (waiting->missing) {
-            (void)snprintf(message, sizeof(message), "waiting for %s", waiting->missing);
-        }
+        const char *message =
+            waiting->missing ? arena_printf(arena, "waiting for %s", waiting->missing) : "";
         condition_put(set, type, CONDITION_UNKNOWN, "Waiting", message, generation, now_s);
     } else {
         condition_put(set, type, CONDITION_TRUE, done_reason, done_message, generation, now_s);

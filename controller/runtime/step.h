@@ -65,8 +65,9 @@ MUST_CHECK int steps_error(const struct step *steps, const struct step_result *r
                            size_t count, struct err *err);
 
 /* One condition from the steps that share it: True/`done_reason` when all are done; False with the
- * reason and message of the first that failed; Unknown/Waiting when only blocked. */
-void steps_condition(struct condition_set *set, const struct step *steps,
+ * reason and message of the first that failed; Unknown/Waiting when only blocked. What is not
+ * borrowed from the results or the arguments is in the arena. */
+void steps_condition(struct arena *arena, struct condition_set *set, const struct step *steps,
                      const struct step_result *results, size_t count, const char *type,
                      const char *done_reason, const char *done_message, int64_t generation,
                      int64_t now_s);

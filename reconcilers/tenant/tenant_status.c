@@ -8,6 +8,7 @@
 
 /* What the writer of one condition needs, again and again. */
 struct draft {
+    struct arena *arena;
     struct condition_set *set;
     int64_t generation;
     int64_t now_s;
@@ -55,8 +56,8 @@ static void put_step_conditions(const struct draft *draft, const struct tenant_w
         if (results) {
             const char *reason = NULL;
             const char *message = done_words(work, condition, &reason);
-            steps_condition(draft->set, tenant_steps, results, tenant_step_count, condition->type,
-                            reason, message, draft->generation, draft->now_s);
+            steps_condition(draft->arena, draft->set, tenant_steps, results, tenant_step_count,
+                            condition->type, reason, message, draft->generation, draft->now_s);
         } else if (!condition_get(draft->set, condition->type)) {
             condition_put(draft->set, condition->type, CONDITION_UNKNOWN, "Waiting", "",
                           draft->generation, draft->now_s);
@@ -222,7 +223,7 @@ void tenant_status_next(struct arena *arena, const struct tenant_work *work,
                         const char *inputs_hash, int64_t now_s, struct tenant_status *ret)
 {
     const struct tenant *tenant = work->tenant;
-    const struct draft draft = {&ret->conditions, tenant->generation, now_s};
+    const struct draft draft = {arena, &ret->conditions, tenant->generation, now_s};
     struct err *decided = ARENA_NEW(arena, struct err); /* its text is what conditions borrow */
 
     *ret = tenant->status;

@@ -319,42 +319,60 @@ static void the_error_that_decides_is_the_gravest(void **state)
     CHECK_FAILS(steps_error(table, results, COUNT, &err), &err, ERR_CANCELED, "Canceled");
 }
 
-static const struct condition *condition_of(const struct step_result *results, const char *type,
-                                            struct condition_set *set)
+static const struct condition *condition_of(struct arena *arena, const struct step_result *results,
+                                            const char *type, struct condition_set *set)
 {
-    *set = (struct condition_set){.count = 0};
-    steps_condition(set, table, results, COUNT, type, "Done", "all is well", 4, 1000);
+    steps_condition(arena, set, table, results, COUNT, type, "Done", "all is well", 4, 1000);
     return condition_get(set, type);
 }
 
 static void a_condition_sums_up_the_steps_that_share_it(void **state)
 {
     (void)state;
+    AUTO(arena) struct arena arena = {0};
     struct step_result results[COUNT] = {{.state = STEP_DONE}};
-    struct condition_set set;
+    struct condition_set set = {.count = 0};
+    arena_init(&arena, 0);
     results[B].state = STEP_DONE;
     results[D].state = STEP_DONE;
-    const struct condition *condition = condition_of(results, "B", &set);
+    const struct condition *condition = condition_of(&arena, results, "B", &set);
     CHECK_INT(condition->status, CONDITION_TRUE);
     CHECK_TEXT(condition->reason, "Done");
     CHECK_TEXT(condition->message, "all is well");
     CHECK_INT(condition->observed_generation, 4);
 
-    results[B].state = STEP_BLOCKED;
-    results[B].missing = "a";
-    condition = condition_of(results, "B", &set);
-    CHECK_INT(condition->status, CONDITION_UNKNOWN);
-    CHECK_TEXT(condition->reason, "Waiting");
-    CHECK_TEXT(condition->message, "waiting for a");
-
     struct err why;
     set_failed(&results[D], &why, ERR_TERMINAL, "NameTaken", "taken");
-    condition = condition_of(results, "B", &set);
+    condition = condition_of(&arena, results, "B", &set);
     CHECK_INT(condition->status, CONDITION_FALSE);
     CHECK_TEXT(condition->reason, "NameTaken");
     CHECK_TEXT(condition->message, "taken");
 
-    CHECK_NULL(condition_of(results, "Unheard", &set));
+    CHECK_NULL(condition_of(&arena, results, "Unheard", &set));
+}
+
+static void each_condition_says_what_it_waits_for(void **state)
+{
+    (void)state;
+    AUTO(arena) struct arena arena = {0};
+    struct step_result results[COUNT] = {{.state = STEP_DONE}};
+    struct condition_set set = {.count = 0};
+    arena_init(&arena, 0);
+    results[B] = (struct step_result){.state = STEP_BLOCKED, .missing = "a"};
+    results[D] = (struct step_result){.state = STEP_BLOCKED, .missing = "a"};
+    results[C] = (struct step_result){.state = STEP_BLOCKED, .missing = "b"};
+    results[E] = (struct step_result){.state = STEP_PENDING};
+    const struct condition *of_b = condition_of(&arena, results, "B", &set);
+    const struct condition *of_c = condition_of(&arena, results, "C", &set);
+    const struct condition *of_e = condition_of(&arena, results, "E", &set);
+
+    CHECK_INT(of_b->status, CONDITION_UNKNOWN);
+    CHECK_TEXT(of_b->reason, "Waiting");
+    CHECK_TEXT(of_b->message, "waiting for a");
+    CHECK_INT(of_c->status, CONDITION_UNKNOWN);
+    CHECK_TEXT(of_c->message, "waiting for b");
+    CHECK_TEXT(of_e->reason, "Waiting");
+    CHECK_TEXT(of_e->message, "");
 }
 
 static void check_table(const struct step *steps, size_t count, const char *says)
@@ -399,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_step_stays_while_one_that_needs_it_is_not_undone),
         cmocka_unit_test(the_error_that_decides_is_the_gravest),
         cmocka_unit_test(a_condition_sums_up_the_steps_that_share_it),
+        cmocka_unit_test(each_condition_says_what_it_waits_for),
         cmocka_unit_test(unsound_tables_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
