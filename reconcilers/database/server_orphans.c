@@ -13,8 +13,9 @@
 
 enum { ORPHANS_SHOWN = 20, IDS_MAX_BYTES = 8 << 20 };
 
-static struct metric orphans_metric = METRIC_GAUGE(
-    "tenantry_orphans", "Databases and roles with our mark that no Tenant stands for.", "server");
+static struct metric orphans_metric =
+    METRIC_GAUGE("tenantry_orphans",
+                 "Databases, schemas and roles with our mark that no Tenant stands for.", "server");
 
 struct ids {
     const char **items; /* in the arena */
@@ -87,6 +88,20 @@ static void render(struct buf *text, const struct ids *ids)
     (void)buf_append_char(text, '}');
 }
 
+/* A schema in a database that tenants share bears the name of its owner role, whose mark is its
+ * own; what that role owns in the tenant's own database goes with that. */
+static void append_schemas(struct sql *query)
+{
+    SQL(query, "UNION ALL SELECT 'schema', left(r.rolname, -length('.owner')), "
+               "split_part(s.description, ' ', 3) FROM pg_shdescription s "
+               "JOIN pg_roles r ON r.oid = s.objoid JOIN pg_shdepend p "
+               "ON p.refclassid = 'pg_authid'::regclass AND p.refobjid = r.oid "
+               "JOIN pg_database d ON d.oid = p.dbid "
+               "WHERE s.classoid = 'pg_authid'::regclass AND r.rolname LIKE '%.owner' "
+               "AND p.classid = 'pg_namespace'::regclass AND p.deptype = 'o' "
+               "AND d.datname <> left(r.rolname, -length('.owner'))");
+}
+
 static int list_names(struct reconcile *rc, const struct services *services, const char *server,
                       const struct ids *ids, int64_t *ret_count, struct buf *words, struct err *err)
 {
@@ -106,7 +121,9 @@ static int list_names(struct reconcile *rc, const struct services *services, con
                 "JOIN pg_database d ON d.oid = s.objoid "
                 "WHERE s.classoid = 'pg_database'::regclass UNION ALL SELECT 'role', r.rolname, "
                 "split_part(s.description, ' ', 3) FROM pg_shdescription s "
-                "JOIN pg_roles r ON r.oid = s.objoid WHERE s.classoid = 'pg_authid'::regclass) o "
+                "JOIN pg_roles r ON r.oid = s.objoid WHERE s.classoid = 'pg_authid'::regclass ");
+    append_schemas(&query);
+    SQL(&query, ") o "
                 "WHERE o.id = ANY (");
     sql_param(&query, buf_text(&list));
     SQL(&query, "::text[]) ORDER BY o.id, o.kind, o.name LIMIT ");

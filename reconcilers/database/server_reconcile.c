@@ -105,11 +105,12 @@ static int look_for_orphans(struct visit *visit, struct err *err)
         return -1;
     }
     visit->orphans_known = true;
-    visit->orphans = count == 0 ? ""
-                                : arena_printf(visit->rc->arena,
-                                               "%lld databases and roles bear the mark of a tenant "
-                                               "that no Tenant stands for, and are left alone: %s",
-                                               (long long)count, buf_text(&words));
+    visit->orphans =
+        count == 0 ? ""
+                   : arena_printf(visit->rc->arena,
+                                  "%lld databases, schemas and roles bear the mark of a tenant "
+                                  "that no Tenant stands for, and are left alone: %s",
+                                  (long long)count, buf_text(&words));
     return 0;
 }
 

@@ -59,12 +59,17 @@ static int file_read(void *context, const struct call *call, pg_dump_fn take, vo
     (void)call;
     FILE *file = fopen(store->path, "r");
     CHECK_NOT_NULL(file);
-    while (result == 0 && (got = fread(bytes, 1, sizeof(bytes), file)) > 0) {
+    do {
+        got = fread(bytes, 1, sizeof(bytes), file);
+        CHECK_INT(ferror(file), 0);
+        if (got == 0) {
+            break;
+        }
         if (store->damages) {
             bytes[got - 1] ^= 1;
         }
         result = take(take_context, (struct str){bytes, got}, err);
-    }
+    } while (result == 0 && got == sizeof(bytes));
     CHECK_INT(fclose(file), 0);
     return result;
 }

@@ -334,7 +334,8 @@ static void check_orphans_at(const struct world *world, const char *words, int l
     CHECK_OK(outcome.err.cls == ERR_OK ? 0 : -1, &outcome.err);
     AUTO(free) char *text = condition(world, "Orphaned");
     if (words) {
-        if (!str_starts_with(str_from(text), STR("True OrphansFound: 2 databases and roles")) ||
+        if (!str_starts_with(str_from(text),
+                             STR("True OrphansFound: 2 databases, schemas and roles")) ||
             !strstr(text, words)) {
             fail_msg("line %d: Orphaned is \"%s\", expected to hold \"%s\"", line, text, words);
         }
@@ -389,6 +390,15 @@ static void orphans_are_told_and_left_alone(void **state)
     CHECK_INT(postgres_int(NULL, "SELECT count(*) FROM pg_database WHERE datname = 'tenant_lost'"),
               1);
     postgres_run(NULL, "DROP DATABASE tenant_lost");
+
+    /* In a database that tenants share. */
+    postgres_run(NULL, "CREATE DATABASE shared_by_lost TEMPLATE template0");
+    struct sql_conn *shared = postgres_connect("dbname=shared_by_lost");
+    postgres_run(shared, "CREATE SCHEMA tenant_lost AUTHORIZATION \"tenant_lost.owner\"");
+    sql_close(shared);
+    check_orphans(world, "tenant id " ORPHAN_ID ": role \"tenant_lost.owner\", schema "
+                         "\"tenant_lost\"");
+    postgres_run(NULL, "DROP DATABASE shared_by_lost");
     postgres_run(NULL, "DROP ROLE \"tenant_lost.owner\"");
     check_orphans(world, NULL);
 }
