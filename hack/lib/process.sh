@@ -49,8 +49,8 @@ process_start()
                 exec {fd}>&- || true
             fi
         done
-        # Thirty threads that mostly wait, each with a cache of freed memory of its own, would keep 1.5 MB for nothing.
-        [ "$name" != controller ] || export GLIBC_TUNABLES=glibc.malloc.tcache_count=0
+        # As in manifests/controller/controller.env, which says why.
+        [ "$name" != controller ] || export GLIBC_TUNABLES=glibc.malloc.tcache_count=0 GNUTLS_NO_IMPLICIT_INIT=1
         umask 077
         cd /
         exec setsid "$@"
