@@ -4,6 +4,7 @@
 #include "controller/base/str.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/monitoring/monitor_internal.h"
+#include "reconcilers/storage/backup_age.h"
 
 static struct metric info =
     METRIC_GAUGE("tenantry_tenant_info", "1 for each tenant, with what it is.", "tenant", "tier",
@@ -30,6 +31,7 @@ void monitor_metrics_register(void)
     for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
         metrics_register(all[i]);
     }
+    backup_age_register();
 }
 
 static const char *state_of(const struct tenant *tenant)
@@ -43,6 +45,7 @@ static const char *state_of(const struct tenant *tenant)
 static void drop_all(const struct tenant *tenant)
 {
     metric_drop(&ready, tenant->name);
+    backup_age_drop(tenant->name);
     for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
         metric_drop(&success, tenant->name, probes[i]);
         metric_drop(&duration, tenant->name, probes[i]);

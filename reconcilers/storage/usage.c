@@ -10,6 +10,7 @@
 #include "reconcilers/drivers/sql.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/registry/registry.h"
+#include "reconcilers/storage/backup_age.h"
 #include "reconcilers/storage/bucket_documents.h"
 #include "reconcilers/storage/steps.h"
 #include "reconcilers/storage/storage_internal.h"
@@ -24,15 +25,23 @@ struct measuring {
     struct s3_batch *batch; /* NULL: the store removes what is old by itself */
     int64_t now_s;
     int64_t bytes;
+    int64_t newest_s; /* when the newest object of the bucket was stored; 0 = it has none */
 };
 
 /* ---- buckets ---- */
 
+static void count(struct measuring *measuring, const struct s3_item *item)
+{
+    measuring->bytes += item->size_bytes;
+    if (item->modified_s > measuring->newest_s) {
+        measuring->newest_s = item->modified_s;
+    }
+}
+
 static int on_object(void *context, const struct s3_item *item, struct err *err)
 {
-    struct measuring *measuring = context;
     (void)err;
-    measuring->bytes += item->size_bytes;
+    count(context, item);
     return 0;
 }
 
@@ -42,7 +51,9 @@ static int on_version(void *context, const struct s3_item *item, struct err *err
     int64_t kept_s = measuring->loan->store->version_retention_days * DAY_S;
 
     if (item->latest) {
-        measuring->bytes += item->delete_marker ? 0 : item->size_bytes;
+        if (!item->delete_marker) {
+            count(measuring, item);
+        }
         return 0;
     }
     if (!measuring->batch || item->modified_s + kept_s > measuring->now_s) {
@@ -89,23 +100,27 @@ static int measure_and_sweep(struct measuring *measuring, struct err *err)
     return 0;
 }
 
-/* Backups are swept as well, and not counted. */
+/* Backups are swept as well, and not counted; of them it matters how old the newest is. */
 static int measure_buckets(struct measuring *measuring, struct err *err)
 {
     const struct tenant_work *work = measuring->work;
     const char *backups = name_bucket(measuring->rc->arena, measuring->loan->store->prefix,
                                       work->tenant->subdomain, BUCKET_BACKUPS);
+    int64_t newest_backup_s = 0;
 
     for (size_t i = 0; i < work->bucket_count; i++) {
         int64_t before = measuring->bytes;
         measuring->bucket = work->buckets[i].name;
+        measuring->newest_s = 0;
         if (measure_and_sweep(measuring, err)) {
             return -1;
         }
         if (text_equal(measuring->bucket, backups)) {
             measuring->bytes = before;
+            newest_backup_s = measuring->newest_s;
         }
     }
+    backup_age_set(work->tenant->name, newest_backup_s);
     return 0;
 }
 

@@ -44,8 +44,16 @@ check "and reads" 5 "$(with "$one" get store1-uploads a)"
 check "and lists" a "$(with "$one" keys store1-uploads)"
 check "the platform writes backups" put "$(root put store1-backups dump 7)"
 check "the tenant reads them" 7 "$(with "$one" get store1-backups dump)"
+# newest_backup: seconds ago, to the minute, or nothing.
+newest_backup()
+{
+    page metrics | awk -v now="$(date +%s)" 'index($0, "tenantry_tenant_backup_last_success_timestamp_seconds{tenant=\"store1\"}") == 1 {print int((now - $2) / 60)}'
+}
+becomes 30 "how old the newest backup is can be measured" 0 newest_backup
 refused "and writes none" AccessDenied with "$one" put store1-backups mine 5
 refused "nor deletes them" AccessDenied with "$one" delete store1-backups dump
+check "the platform deletes it" deleted "$(root delete store1-backups dump)"
+becomes 30 "without a backup, nothing is measured" '' newest_backup
 for call in "get store1-uploads a" "put store1-uploads b 5" "keys store1-uploads" "delete store1-uploads a"; do
     # shellcheck disable=SC2086 # words
     refused "another tenant's key: $call" AccessDenied with "$two" $call
