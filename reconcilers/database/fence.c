@@ -6,8 +6,8 @@
  * tenant owns itself it can take the trigger from, and a table that it makes later has none: the
  * next drift check sees to both.
  *
- * Where tenants share the tables there is no such fence, as there is no measuring of one's share.
- */
+ * Where tenants share the tables, a word beside the mapping of the tenant's logins does it, which
+ * the policies read anyway (rows/keyed.sql): nothing changes for anybody else. */
 #include "controller/base/str.h"
 #include "reconcilers/database/fence_internal.h"
 #include "reconcilers/database/servers.h"
@@ -65,6 +65,21 @@ static int fence(struct sql_conn *conn, struct reconcile *rc, const struct tenan
     return 0;
 }
 
+/* Around rows in shared tables. */
+static int fence_keyed(struct sql_conn *conn, struct reconcile *rc, const struct tenant_work *work,
+                       const struct scope *scope, struct err *err)
+{
+    int64_t changed = 0;
+
+    if (rows_fence(conn, &rc->call, scope, work->storage_spent, &changed, err)) {
+        return -1;
+    }
+    if (changed > 0) {
+        tell(work, scope, work->storage_spent);
+    }
+    return 0;
+}
+
 int storage_fence_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
@@ -75,13 +90,11 @@ int storage_fence_ensure(struct reconcile *rc, void *subject, struct err *err)
         return 0;
     }
     scope_init(&scope, rc->arena, work);
-    if (scope.mode->rows_are_keyed) {
-        return 0;
-    }
     if (servers_borrow(work->services->servers, rc, scope.server, scope.database, &loan, err)) {
         return -1;
     }
-    if (fence(loan.conn, rc, work, &scope, err)) {
+    if (scope.mode->rows_are_keyed ? fence_keyed(loan.conn, rc, work, &scope, err)
+                                   : fence(loan.conn, rc, work, &scope, err)) {
         loan.failure = *err;
         return -1;
     }

@@ -1,5 +1,5 @@
 /* The fence around a tenant's tables, in statements (fence_sql.c): on a connection to the tenant's
- * database, by the controller's own role. */
+ * database, by the controller's own role. rows_fence is in rows.c. */
 #ifndef TENANTRY_DATABASE_FENCE_INTERNAL_H
 #define TENANTRY_DATABASE_FENCE_INTERNAL_H
 
@@ -29,6 +29,11 @@ MUST_CHECK int fence_lower(struct sql_conn *conn, const struct call *call,
  * not do it where the tables are not its own. What is locked is left for the next time. */
 MUST_CHECK int fence_vacuum(struct sql_conn *conn, const struct call *call,
                             const struct scope *scope, struct err *err);
+
+/* Around the rows that tenants share: the tenant's logins are marked so, or not, if they are not
+ * yet. changed: how many were marked otherwise. Nothing is written when none was. */
+MUST_CHECK int rows_fence(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                          bool spent, int64_t *ret_changed, struct err *err);
 
 /* What the function says; the listing of the tenant schema knows it by that. */
 const char *fence_body(void);

@@ -1,6 +1,7 @@
 /* Isolation mode Row: which login is whose, and how the controller comes to a tenant's rows. */
 #include "controller/base/str.h"
 #include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/fence_internal.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/model/names.h"
 
@@ -83,6 +84,59 @@ int rows_map_logins(struct reconcile *rc, const struct tenant_work *work, const 
         return -1;
     }
     return 0;
+}
+
+/* ---- the fence ---- */
+
+static void append_marked_otherwise(struct sql *query, const struct scope *scope, bool spent)
+{
+    SQL(query, " WHERE tenant_id = ");
+    sql_param(query, scope->tenant_id);
+    SQL(query, " AND login IN (");
+    sql_param(query, scope->roles[ROLE_A]);
+    SQL(query, ", ");
+    sql_param(query, scope->roles[ROLE_B]);
+    SQL(query, ") AND spent <> ");
+    sql_param(query, spent ? "true" : "false");
+}
+
+static int count_marked_otherwise(struct sql_conn *conn, const struct call *call,
+                                  const struct scope *scope, bool spent, int64_t *ret,
+                                  struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    SQL(&query, "SELECT count(*) FROM ");
+    sql_ident2(&query, scope->schema, LOGINS_TABLE);
+    append_marked_otherwise(&query, scope, spent);
+    if (sql_query(conn, call, &query, &rows, err)) {
+        return -1;
+    }
+    *ret = sql_int(rows, 0, 0);
+    return 0;
+}
+
+/* Asked first: at rest, not even a statement that could write is sent. */
+int rows_fence(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+               bool spent, int64_t *ret_changed, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    if (count_marked_otherwise(conn, call, scope, spent, ret_changed, err)) {
+        return -1;
+    }
+    if (*ret_changed == 0) {
+        return 0;
+    }
+    sql_init(&query);
+    SQL(&query, "UPDATE ");
+    sql_ident2(&query, scope->schema, LOGINS_TABLE);
+    SQL(&query, " SET spent = ");
+    sql_param(&query, spent ? "true" : "false");
+    append_marked_otherwise(&query, scope, spent);
+    return sql_exec(conn, call, &query, NULL, err);
 }
 
 /* ---- reaching a tenant's rows ---- */

@@ -85,7 +85,7 @@ MUST_CHECK int schema_ensure_scope(struct reconcile *rc, const struct tenant_wor
 int64_t schema_newest(void);
 /* The tables of the schema, separated by blanks. */
 const char *schema_tables(const struct scope *scope);
-#define SCHEMA_FUNCTIONS "tenant" /* of a schema that tenants share */
+#define SCHEMA_FUNCTIONS "tenant writer" /* of a schema that tenants share */
 /* Policies and rights of a schema without any, as the owner role (schema_rights.c). */
 void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema);
 

@@ -40,17 +40,19 @@ static void append_literal_tenant(struct sql *script, const struct scope *scope)
     SQL(script, "::uuid END");
 }
 
-static void append_keyed_tenant(struct sql *script, const char *schema)
+/* function: "tenant", or "writer" of rows that are written. */
+static void append_keyed_tenant(struct sql *script, const char *schema, const char *function)
 {
-    sql_ident2(script, schema, "tenant");
+    sql_ident2(script, schema, function);
     SQL(script, "(current_user)");
 }
 
-static void append_tenant_test(struct sql *script, const struct scope *scope, const char *schema)
+static void append_tenant_test(struct sql *script, const struct scope *scope, const char *schema,
+                               const char *function)
 {
     SQL(script, "tenant_id = (SELECT ");
     if (scope->mode->rows_are_keyed) {
-        append_keyed_tenant(script, schema);
+        append_keyed_tenant(script, schema, function);
     } else {
         append_literal_tenant(script, scope);
     }
@@ -71,10 +73,10 @@ static void append_deployment_test(struct sql *script, const char *schema)
 }
 
 static void append_test(struct sql *script, const struct scope *scope, const char *schema,
-                        const char *table)
+                        const char *table, const char *function)
 {
     SQL(script, "(");
-    append_tenant_test(script, scope, schema);
+    append_tenant_test(script, scope, schema, function);
     if (text_equal(table, "deployments")) {
         append_deployment_test(script, schema);
     }
@@ -89,16 +91,16 @@ static void append_table_rights(struct sql *script, const struct scope *scope, c
     SQL(script, " ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY, "
                 "ALTER COLUMN tenant_id SET DEFAULT ");
     if (scope->mode->rows_are_keyed) {
-        append_keyed_tenant(script, schema);
+        append_keyed_tenant(script, schema, "tenant");
     } else {
         sql_literal(script, scope->tenant_id);
     }
     SQL(script, ";\nCREATE POLICY tenant ON ");
     sql_ident2(script, schema, table);
     SQL(script, " USING ");
-    append_test(script, scope, schema, table);
+    append_test(script, scope, schema, table, "tenant");
     SQL(script, " WITH CHECK ");
-    append_test(script, scope, schema, table);
+    append_test(script, scope, schema, table, "writer");
     SQL(script, ";\nGRANT SELECT, INSERT, UPDATE, DELETE ON ");
     sql_ident2(script, schema, table);
     SQL(script, " TO ");
@@ -141,6 +143,8 @@ static void append_keys(struct sql *script, const struct scope *scope, const cha
     sql_append_file(script, &tenant_rows[0]);
     SQL(script, "SET LOCAL search_path TO pg_catalog, pg_temp;\nGRANT EXECUTE ON FUNCTION ");
     sql_ident2(script, schema, "tenant");
+    SQL(script, "(name), ");
+    sql_ident2(script, schema, "writer");
     SQL(script, "(name) TO ");
     sql_ident(script, scope->roles[ROLE_RW]);
     SQL(script, ", ");

@@ -6,6 +6,7 @@
  * One listing of a bucket serves both. */
 #include "controller/base/clock.h"
 #include "controller/base/str.h"
+#include "reconcilers/database/part.h"
 #include "reconcilers/database/servers.h"
 #include "reconcilers/drivers/sql.h"
 #include "reconcilers/model/names.h"
@@ -126,23 +127,16 @@ static int measure_buckets(struct measuring *measuring, struct err *err)
 
 /* ---- the database ---- */
 
-static int query_size(struct sql_conn *conn, const struct call *call,
-                      const struct tenant_place *place, int64_t *ret_bytes, struct err *err)
+static int query_database_size(struct sql_conn *conn, const struct call *call, const char *database,
+                               int64_t *ret_bytes, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    if (place->isolation == ISOLATION_DATABASE) {
-        SQL(&query, "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database "
-                    "WHERE datname = ");
-        sql_param(&query, place->database);
-    } else {
-        SQL(&query, "SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint "
-                    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-                    "ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = ");
-        sql_param(&query, place->schema);
-    }
+    SQL(&query, "SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database "
+                "WHERE datname = ");
+    sql_param(&query, database);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }
@@ -150,22 +144,25 @@ static int query_size(struct sql_conn *conn, const struct call *call,
     return 0;
 }
 
-/* Tables of isolation mode Row are shared, so that no size of theirs is one tenant's. */
+/* The whole of a database of its own; of a shared one, what is the tenant's in it. */
 static int measure_database(struct measuring *measuring, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
-    const struct tenant_place *place = &measuring->work->place;
+    struct reconcile *rc = measuring->rc;
+    struct scope scope;
     int64_t bytes = 0;
 
-    if (text_is_empty(place->database) || place->isolation == ISOLATION_ROW) {
+    if (text_is_empty(measuring->work->place.database)) {
         return 0;
     }
-    const char *database = place->isolation == ISOLATION_DATABASE ? NULL : place->database;
-    if (servers_borrow(measuring->work->services->servers, measuring->rc, place->server, database,
-                       &loan, err)) {
+    scope_init(&scope, rc->arena, measuring->work);
+    bool is_own = scope.mode->owns_database;
+    if (servers_borrow(measuring->work->services->servers, rc, scope.server,
+                       is_own ? NULL : scope.database, &loan, err)) {
         return -1;
     }
-    if (query_size(loan.conn, &measuring->rc->call, place, &bytes, err)) {
+    if (is_own ? query_database_size(loan.conn, &rc->call, scope.database, &bytes, err)
+               : part_size(loan.conn, &rc->call, &scope, &bytes, err)) {
         loan.failure = *err;
         return -1;
     }

@@ -338,6 +338,12 @@ static const struct drift drifts[] = {
      "SELECT count(*) FROM tenantry_rows.tenant_logins a JOIN tenantry_rows.tenant_logins b ON "
      "a.login = 'tenant_drifter.a' AND b.login = 'tenant_drifter.b' AND a.tenant_id <> "
      "b.tenant_id"},
+    {ISOLATION_ROW, "the mapping knows of no fence, as an earlier program made it",
+     "DROP FUNCTION tenantry_rows.writer(name) CASCADE; "
+     "ALTER TABLE tenantry_rows.tenant_logins DROP COLUMN spent",
+     "SELECT 5 - (SELECT count(*) FROM pg_policy WHERE polrelid IN (SELECT oid FROM pg_class WHERE "
+     "relnamespace = 'tenantry_rows'::regnamespace)) - (SELECT count(*) FROM pg_attribute WHERE "
+     "attrelid = 'tenantry_rows.tenant_logins'::regclass AND attname = 'spent')"},
     {ISOLATION_ROW, "the mapping can be read",
      "GRANT SELECT ON tenantry_rows.tenant_logins TO \"tenantry_rows.rw\"",
      "SELECT has_table_privilege('tenantry_rows.rw', 'tenantry_rows.tenant_logins', "

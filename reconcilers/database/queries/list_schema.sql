@@ -55,6 +55,9 @@ n AS (
 ), lines (item, definition) AS (
     SELECT 'schema', pg_get_userbyid(nspowner)::text FROM n
     UNION ALL
+    -- A program that knows of another function finds that the list has changed.
+    SELECT 'functions', functions FROM given WHERE functions <> ''
+    UNION ALL
     SELECT 'table ' || relname,
            concat_ws(' ', pg_get_userbyid(relowner), relkind, relpersistence, relrowsecurity, relforcerowsecurity)
       FROM t

@@ -4,7 +4,8 @@
 -- Whose login is whose. No tenant can read it, let alone write it: nobody but the owner role has a right on it.
 CREATE TABLE IF NOT EXISTS tenant_logins (
     login name CONSTRAINT tenant_logins_pkey PRIMARY KEY,
-    tenant_id uuid NOT NULL
+    tenant_id uuid NOT NULL,
+    spent boolean NOT NULL DEFAULT false -- nothing is left of the tenant's storage_mb
 );
 
 -- The tenant whose rows the session may see; NULL = none. `acting` is current_user where the question is asked, since in
@@ -26,6 +27,29 @@ BEGIN
 END
 $tenant$;
 REVOKE ALL ON FUNCTION tenant(name) FROM PUBLIC;
+
+-- The same for rows that are written, which policies check: the one look into the mapping that a statement takes anyway. Where
+-- nothing is left of storage_mb it fails, so that INSERT and UPDATE do, and DELETE, which writes no row, does not.
+CREATE OR REPLACE FUNCTION writer(acting name) RETURNS uuid
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp
+AS $writer$
+DECLARE
+    named constant text := lower(nullif(current_setting('app.tenant_id', true), ''));
+    own uuid;
+    is_spent boolean;
+BEGIN
+    IF acting IN ('tenantry_app', 'tenantry_gateway', 'tenantry_rows.owner') THEN
+        RETURN CASE WHEN named ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN named::uuid END;
+    END IF;
+    SELECT l.tenant_id, l.spent INTO own, is_spent FROM tenantry_rows.tenant_logins l WHERE l.login = session_user;
+    IF is_spent THEN
+        RAISE EXCEPTION 'nothing is left of the quota storage_mb: INSERT and UPDATE are refused'
+            USING ERRCODE = 'disk_full', HINT = 'DELETE works. Writing works again soon after enough was deleted, or once the quota is raised.';
+    END IF;
+    RETURN CASE WHEN named IS NULL OR named = own::text THEN own END;
+END
+$writer$;
+REVOKE ALL ON FUNCTION writer(name) FROM PUBLIC;
 
 -- Statistics hold samples of all tenants' values, and the planner's estimates, which EXPLAIN shows, follow them: none are
 -- kept but of tenant_id, by which every query finds its rows.
