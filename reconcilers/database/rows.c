@@ -109,7 +109,7 @@ static int count_marked_otherwise(struct sql_conn *conn, const struct call *call
 
     sql_init(&query);
     SQL(&query, "SELECT count(*) FROM ");
-    sql_ident2(&query, scope->schema, LOGINS_TABLE);
+    sql_ident2(&query, scope->schema, NAME_TABLE_LOGINS);
     append_marked_otherwise(&query, scope, spent);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
@@ -132,7 +132,7 @@ int rows_fence(struct sql_conn *conn, const struct call *call, const struct scop
     }
     sql_init(&query);
     SQL(&query, "UPDATE ");
-    sql_ident2(&query, scope->schema, LOGINS_TABLE);
+    sql_ident2(&query, scope->schema, NAME_TABLE_LOGINS);
     SQL(&query, " SET spent = ");
     sql_param(&query, spent ? "true" : "false");
     append_marked_otherwise(&query, scope, spent);

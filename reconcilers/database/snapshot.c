@@ -13,11 +13,16 @@
  *
  * A crash anywhere before that leaves a registry row without taken_at, and perhaps tables whose
  * security is not forced: the row names them, nobody can connect meanwhile, and the next run forces
- * them first. It then begins anew, in the same place of the store. */
+ * them first. It then begins anew, in the same place of the store; unless the registry knows the
+ * hash of a whole dump that was on its way there, and it arrived: then that is proven in its place,
+ * its rows against those that are there now. */
 #include "reconcilers/database/snapshot.h"
+
+#include <stdio.h>
 
 #include "controller/base/clock.h"
 #include "controller/base/hash.h"
+#include "controller/base/log.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/snapshot_internal.h"
@@ -41,6 +46,7 @@ struct taking {
     struct snapshot_sink sink;
     bool sink_open;
     struct snapshot_record earlier;
+    bool goes_on; /* with the dump that an earlier try stored */
     struct snapshot_tables tables;
     const struct table_name *unforced;
     size_t unforced_count;
@@ -286,7 +292,38 @@ static int write_dump(struct taking *taking, const char *snapshot, struct err *e
     int result =
         pg_dump_run(services->postgres_tools, &rc->call, &request, write_piece, &writer, err);
     hash_stream_end(writer.hash, taking->sha256);
-    return result ? -1 : taking->sink.finish(taking->sink.context, &rc->call, err);
+    return result ||
+                   snapshot_record_stored(services->registry, rc, scope->tenant_id, scope->uid,
+                                          taking->sha256, taking->size_bytes, err) ||
+                   taking->sink.finish(taking->sink.context, &rc->call, err)
+               ? -1
+               : 0;
+}
+
+/* Nothing is written twice. That it is the same to the byte is seen when it is read back. */
+static int find_stored(struct taking *taking, struct err *err)
+{
+    const struct snapshot_record *earlier = &taking->earlier;
+
+    if (!earlier->stored) {
+        return 0;
+    }
+    taking->size_bytes = earlier->size_bytes;
+    (void)snprintf(taking->sha256, sizeof(taking->sha256), "%s", earlier->sha256);
+    return taking->sink.holds(taking->sink.context, &taking->rc->call, earlier->size_bytes,
+                              &taking->goes_on, err);
+}
+
+/* What could not be proven is not gone on with. Should this not be noted, the next run finds out
+ * again. */
+static void forget_stored(const struct taking *taking)
+{
+    struct err err;
+
+    if (snapshot_record_stored(taking->work->services->registry, taking->rc,
+                               taking->scope->tenant_id, taking->scope->uid, NULL, 0, &err)) {
+        log_debug(taking->rc->call.log, "a stored dump is not forgotten", KV_ERR(&err));
+    }
 }
 
 struct reader {
@@ -396,10 +433,10 @@ static int take_on(struct taking *taking, struct sql_conn *conn, struct err *err
     }
     return snapshot_record_begin(work->services->registry, rc, taking->scope->tenant_id,
                                  taking->scope->uid, taking->unforced, taking->unforced_count,
-                                 err) ||
+                                 taking->goes_on, err) ||
                    force(taking, taking->unforced, taking->unforced_count, false, err) ||
                    count(taking, conn, snapshot, &taking->tables, err) ||
-                   write_dump(taking, snapshot, err)
+                   (!taking->goes_on && write_dump(taking, snapshot, err))
                ? -1
                : 0;
 }
@@ -453,8 +490,11 @@ static int note(const struct taking *taking, struct err *err)
 
 /* What went wrong on the way is told by its own reason, if that says what to do, or else as what it
  * comes to. */
-static int explain(struct err *err)
+static int explain(const struct taking *taking, struct err *err)
 {
+    if (err_has_reason(err, "SnapshotIncomplete")) {
+        forget_stored(taking);
+    }
     if (err_has_reason(err, "ProgramFailed") || err_has_reason(err, "ProgramMissing") ||
         err_has_reason(err, "InsufficientPrivilege") || err_has_reason(err, "SQLError") ||
         err_has_reason(err, "LockTimeout")) {
@@ -482,12 +522,13 @@ static int take_all(struct taking *taking, struct err *err)
         taking->work->snapshot_taken = true; /* nothing is there that could be lost */
         return 0;
     }
-    if (force(taking, taking->earlier.unforced, taking->earlier.unforced_count, true, err) ||
+    if (find_stored(taking, err) ||
+        force(taking, taking->earlier.unforced, taking->earlier.unforced_count, true, err) ||
         take_snapshot(taking, err) || check_dump(taking, err) || close_part(taking, err) ||
         check_live(taking, err) ||
         force(taking, taking->unforced, taking->unforced_count, true, err) ||
         close_database(taking, err) || note(taking, err)) {
-        return explain(err);
+        return explain(taking, err);
     }
     work_event(taking->work, EVENT_NORMAL, "SnapshotTaken", "Snapshot",
                "%s \"%s\" on server \"%s\" stands in %s as %s: %lld bytes, SHA-256 %s",

@@ -15,6 +15,9 @@ struct snapshot_sink {
     const char *location; /* which store; in rc->arena */
     const char *object;   /* where there; in rc->arena */
     int (*write)(void *context, const struct call *call, struct str piece, struct err *err);
+    /* Whether something of so many bytes is there already, from an earlier try. */
+    int (*holds)(void *context, const struct call *call, int64_t size_bytes, bool *ret,
+                 struct err *err);
     /* All was written: it is there as a whole, for good. */
     int (*finish)(void *context, const struct call *call, struct err *err);
     /* What is there now, from its beginning; take may be called on another thread, while this

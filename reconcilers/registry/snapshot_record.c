@@ -21,6 +21,9 @@ static void take_record(struct arena *arena, const struct sql_rows *rows,
     }
     *ret = (struct snapshot_record){
         .taken = count > 0 && sql_bool(rows, 0, 0),
+        .stored = count > 0 && sql_bool(rows, 0, 3),
+        .sha256 = count > 0 ? arena_strdup(arena, sql_text(rows, 0, 4)) : "",
+        .size_bytes = count > 0 && sql_bool(rows, 0, 3) ? sql_int(rows, 0, 5) : 0,
         .unforced = names,
         .unforced_count = used,
     };
@@ -37,7 +40,9 @@ int snapshot_record_get(struct registry *registry, struct reconcile *rc, const c
         return -1;
     }
     sql_init(&query);
-    SQL(&query, "SELECT s.taken_at IS NOT NULL, u.value->>0, u.value->>1 "
+    SQL(&query, "SELECT s.taken_at IS NOT NULL, u.value->>0, u.value->>1, "
+                "coalesce(s.stored_at > now() - interval '15 minutes', false), "
+                "coalesce(s.sha256, ''), s.size_bytes "
                 "FROM public.tenant_snapshots s "
                 "LEFT JOIN LATERAL jsonb_array_elements(s.unforced) u ON true "
                 "WHERE s.tenant_id = ");
@@ -68,7 +73,7 @@ static void render_names(struct buf *text, const struct table_name *names, size_
 
 int snapshot_record_begin(struct registry *registry, struct reconcile *rc, const char *tenant_id,
                           const char *tenant_uid, const struct table_name *unforced, size_t count,
-                          struct err *err)
+                          bool goes_on, struct err *err)
 {
     AUTO(registry_loan) struct registry_loan loan = {0};
     AUTO(buf) struct buf names = BUF(NAMES_MAX_BYTES);
@@ -90,6 +95,35 @@ int snapshot_record_begin(struct registry *registry, struct reconcile *rc, const
     sql_param(&query, buf_text(&names));
     SQL(&query, "::jsonb) ON CONFLICT (tenant_id, tenant_uid) DO UPDATE "
                 "SET unforced = excluded.unforced, began_at = now(), taken_at = NULL");
+    if (!goes_on) {
+        SQL(&query, ", stored_at = NULL");
+    }
+    return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
+}
+
+int snapshot_record_stored(struct registry *registry, struct reconcile *rc, const char *tenant_id,
+                           const char *tenant_uid, const char *sha256, int64_t size_bytes,
+                           struct err *err)
+{
+    AUTO(registry_loan) struct registry_loan loan = {0};
+    AUTO(sql) struct sql query = {0};
+
+    if (registry_borrow(registry, rc, &loan, err)) {
+        return -1;
+    }
+    sql_init(&query);
+    if (sha256) {
+        SQL(&query, "UPDATE public.tenant_snapshots SET stored_at = now(), sha256 = ");
+        sql_param(&query, sha256);
+        SQL(&query, ", size_bytes = ");
+        sql_param_int(&query, size_bytes);
+    } else {
+        SQL(&query, "UPDATE public.tenant_snapshots SET stored_at = NULL");
+    }
+    SQL(&query, " WHERE tenant_id = ");
+    sql_param(&query, tenant_id);
+    SQL(&query, " AND tenant_uid = ");
+    sql_param(&query, tenant_uid);
     return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
 }
 

@@ -19,6 +19,11 @@ struct table_name {
 
 struct snapshot_record {
     bool taken;
+    /* A try that was cut short had written the whole dump, of these bytes, a quarter of an hour ago
+     * at most, and sent it to its place; whether it got there is for the store to say. */
+    bool stored;
+    const char *sha256;
+    int64_t size_bytes;
     /* Tables whose row-level security a snapshot that was cut short left unforced; in rc->arena. */
     const struct table_name *unforced;
     size_t unforced_count;
@@ -28,12 +33,18 @@ MUST_CHECK int snapshot_record_get(struct registry *registry, struct reconcile *
                                    const char *tenant_id, const char *tenant_uid,
                                    struct snapshot_record *ret, struct err *err);
 
-/* One is being made, and these tables will not be forced meanwhile; an earlier one counts no more.
- * The gateway lets nobody in from now on, who would still write. */
+/* One is being made, and these tables will not be forced meanwhile; an earlier one counts no more,
+ * unless this one goes on with what it stored. The gateway lets nobody in from now on, who would
+ * still write. */
 MUST_CHECK int snapshot_record_begin(struct registry *registry, struct reconcile *rc,
                                      const char *tenant_id, const char *tenant_uid,
-                                     const struct table_name *unforced, size_t count,
+                                     const struct table_name *unforced, size_t count, bool goes_on,
                                      struct err *err);
+/* The dump is written, and of these bytes; said before it is in its place. sha256 NULL: what is
+ * there is not to be used. */
+MUST_CHECK int snapshot_record_stored(struct registry *registry, struct reconcile *rc,
+                                      const char *tenant_id, const char *tenant_uid,
+                                      const char *sha256, int64_t size_bytes, struct err *err);
 
 struct snapshot_receipt {
     const char *location; /* which store */

@@ -26,6 +26,20 @@ static int write_piece(void *context, const struct call *call, struct str piece,
     return s3_upload_write(object->upload, piece, err);
 }
 
+static int holds(void *context, const struct call *call, int64_t size_bytes, bool *ret,
+                 struct err *err)
+{
+    const struct object *object = context;
+    struct s3_object_info info = {0};
+
+    *ret = false;
+    if (s3_head(object->writer, call, object->bucket, object->key, &info, err)) {
+        return err->cls == ERR_NOT_FOUND ? 0 : -1;
+    }
+    *ret = info.size_bytes == size_bytes;
+    return 0;
+}
+
 static int finish(void *context, const struct call *call, struct err *err)
 {
     struct object *object = context;
@@ -90,6 +104,7 @@ static struct object *init(struct snapshot_sink *sink, struct s3 *writer, struct
         .location = "",
         .object = object->key,
         .write = write_piece,
+        .holds = holds,
         .finish = finish,
         .read = read_back,
         .close = close_object,

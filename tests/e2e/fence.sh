@@ -19,18 +19,18 @@ tenant fence-neighbour '.spec.database.isolation = "Row"'
 need within 60 "a neighbour in shared tables is Ready" ready fence-neighbour
 for mode in Database Schema Row; do
     name=fence-${mode,,}
-    limit=12
-    [ "$mode" = Database ] || limit=4 # no database of its own, which has 8 MB when it is empty
+    limit=12 rows=3000
+    [ "$mode" = Database ] || limit=2 rows=1000 # no database of its own, which has 8 MB when it is empty
     tenant "$name" ".spec.database.isolation = \"$mode\" | .spec.quotas = {storage_mb: $limit}"
     need within 60 "$mode: a tenant with $limit MB is Ready" ready "$name"
     [ "$mode" != Database ] || holds "$mode: it makes a table of its own" as_tenant "$name" 'CREATE TABLE mine AS SELECT 1 AS i'
     holds "$mode: it writes more than fits in" as_tenant "$name" "INSERT INTO applications (name, description)
-        SELECT i, (SELECT string_agg(md5(format('%s %s %s', i, s, random())), '') FROM generate_series(1, 125) s) FROM generate_series(1, 3000) i"
+        SELECT i, (SELECT string_agg(md5(format('%s %s %s', i, s, random())), '') FROM generate_series(1, 125) s) FROM generate_series(1, $rows) i"
     need within 30 "$mode: then INSERT fails, and says why" refuses "$spent" as_tenant "$name" "$insert"
     refused "$mode: so does UPDATE" "$spent" as_tenant "$name" "UPDATE applications SET name = 'y' WHERE name = '1'"
     [ "$mode" != Database ] || refused "$mode: and INSERT into a table of its own" "$spent" as_tenant "$name" 'INSERT INTO mine VALUES (2)'
     [ "$mode" != Database ] || refused "$mode: and COPY" "$spent" as_tenant "$name" 'COPY mine FROM STDIN'
-    check "$mode: reading works" 3000 "$(as_tenant "$name" "SELECT count(*) FROM applications WHERE name <> 'x'")"
+    check "$mode: reading works" "$rows" "$(as_tenant "$name" "SELECT count(*) FROM applications WHERE name <> 'x'")"
     holds "$mode: a neighbour writes as ever" as_tenant fence-neighbour "$insert"
     [ "$mode" != Row ] || check "$mode: nothing of the fence is the neighbour's" '2 0' "$(fence_of "$name") $(fence_of fence-neighbour)"
     check "$mode: an Event tells" StorageFenced "$(kubectl get events --all-namespaces --output json |

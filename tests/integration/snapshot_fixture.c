@@ -2,6 +2,7 @@
 #include "tests/integration/snapshot_fixture.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "reconcilers/database/snapshot.h"
@@ -30,6 +31,11 @@ static int file_write(void *context, const struct call *call, struct str piece, 
         postgres_run(conn, "%s", store->during_write);
         store->during_write = NULL;
     }
+    if (!store->file) {
+        AUTO(free) char *part = xasprintf("%s.part", store->path);
+        store->file = fopen(part, "w");
+        CHECK_NOT_NULL(store->file);
+    }
     if (fwrite(piece.ptr, 1, piece.len, store->file) != piece.len) {
         return err_set(err, ERR_RETRY, "StorageUnreachable", "no room");
     }
@@ -39,12 +45,26 @@ static int file_write(void *context, const struct call *call, struct str piece, 
 static int file_finish(void *context, const struct call *call, struct err *err)
 {
     struct file_store *store = context;
+    AUTO(free) char *part = xasprintf("%s.part", store->path);
 
     (void)call;
     (void)err;
     CHECK_INT(fclose(store->file), 0);
     store->file = NULL;
-    store->finished = true;
+    CHECK_INT(rename(part, store->path), 0);
+    store->finished++;
+    return 0;
+}
+
+static int file_holds(void *context, const struct call *call, int64_t size_bytes, bool *ret,
+                      struct err *err)
+{
+    const struct file_store *store = context;
+    struct stat file;
+
+    (void)call;
+    (void)err;
+    *ret = stat(store->path, &file) == 0 && file.st_size == size_bytes;
     return 0;
 }
 
@@ -57,6 +77,10 @@ static int file_read(void *context, const struct call *call, pg_dump_fn take, vo
     int result = 0;
 
     (void)call;
+    if (store->cut_short) {
+        store->cut_short = false;
+        return err_set(err, ERR_CANCELED, "Canceled", "the program ends");
+    }
     FILE *file = fopen(store->path, "r");
     CHECK_NOT_NULL(file);
     do {
@@ -78,9 +102,10 @@ static void file_close(void *context)
 {
     struct file_store *store = context;
     if (store->file) {
+        AUTO(free) char *part = xasprintf("%s.part", store->path);
         (void)fclose(store->file);
         store->file = NULL;
-        (void)unlink(store->path);
+        (void)unlink(part);
     }
 }
 
@@ -93,13 +118,12 @@ static int file_open(void *context, struct reconcile *rc, const struct tenant_wo
     (void)work;
     (void)err;
     store->opened++;
-    store->file = fopen(store->path, "w");
-    CHECK_NOT_NULL(store->file);
     *ret = (struct snapshot_sink){
         .context = store,
         .location = "folder",
         .object = "the-dump",
         .write = file_write,
+        .holds = file_holds,
         .finish = file_finish,
         .read = file_read,
         .close = file_close,

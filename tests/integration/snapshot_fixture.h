@@ -15,7 +15,8 @@ struct file_store {
     char *path;
     FILE *file;
     int opened;
-    bool finished;
+    int finished;             /* how many dumps were written whole */
+    bool cut_short;           /* reading back ends as when the program ends; once */
     bool damages;             /* what it gives back is not what was written */
     const char *during_write; /* SQL that a superuser runs when the first piece comes */
     const char *database;

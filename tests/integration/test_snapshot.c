@@ -357,6 +357,87 @@ static void a_snapshot_that_stands_is_not_taken_twice(void **state)
     CHECK_INT(count_databases("tenant_once"), 0);
 }
 
+/* Cut short after the dump was stored, before it was proven; then ended. Returns how many dumps
+ * were written. */
+static int end_in_two(void **state, const char *subdomain, const char *uid, bool loses_dump,
+                      const char *meanwhile)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run first;
+    AUTO(run) struct run second;
+    AUTO(free) char *database = xasprintf("tenant_%s", subdomain);
+    const struct fixture *fixture = snapshot_use_store(state, database);
+    const struct tenant tenant = fixture_tenant(subdomain, uid);
+    AUTO(sql_conn) struct sql_conn *registry = registry_connection();
+
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_file.cut_short = true;
+    snapshot_begin_end(&first, fixture, &tenant);
+    CHECK_INT(snapshot_end_once(&first), -1);
+    CHECK_INT(first.err.cls, ERR_CANCELED);
+    check_not_taken(subdomain);
+    CHECK_INT(snapshot_file.finished, 1);
+    if (loses_dump) {
+        CHECK_INT(unlink(snapshot_file.path), 0);
+    }
+    if (meanwhile) {
+        postgres_run(registry, "%s", meanwhile);
+    }
+    CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+    CHECK_INT(count_databases(database), 0);
+    CHECK_INT(postgres_int(registry,
+                           "SELECT count(*) FROM public.tenant_snapshots WHERE tenant_uid = '%s' "
+                           "AND taken_at IS NOT NULL AND length(sha256) = 64",
+                           uid),
+              1);
+    return snapshot_file.finished;
+}
+
+static void a_dump_that_was_stored_is_proven_and_not_written_again(void **state)
+{
+    CHECK_INT(end_in_two(state, "resumed", "uid-resumed", false, NULL), 1);
+    struct sql_conn *back = snapshot_restore();
+    CHECK_INT(postgres_int(back, "SELECT count(*) FROM public.users"), 0);
+    snapshot_drop_restored(back);
+}
+
+static void a_dump_that_never_arrived_or_is_old_is_written_again(void **state)
+{
+    CHECK_INT(end_in_two(state, "unsent", "uid-unsent", true, NULL), 2);
+    CHECK_INT(end_in_two(state, "stale", "uid-stale", false,
+                         "UPDATE public.tenant_snapshots SET stored_at = now() - interval '1 hour' "
+                         "WHERE tenant_uid = 'uid-stale'"),
+              2);
+}
+
+/* Somebody wrote between the two tries: what was stored is not what is there now. */
+static void a_dump_that_does_not_hold_what_is_there_now_is_given_up(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run first;
+    AUTO(run) struct run second;
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_behind");
+    const struct tenant tenant = fixture_tenant("behind", "uid-behind");
+
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_file.cut_short = true;
+    snapshot_begin_end(&first, fixture, &tenant);
+    CHECK_INT(snapshot_end_once(&first), -1);
+    struct sql_conn *admin = postgres_connect("dbname=tenant_behind");
+    postgres_run(admin, "INSERT INTO public.users (tenant_id, email, password_hash) VALUES "
+                        "(gen_random_uuid(), 'late@x', 'x')");
+    sql_close(admin);
+    CHECK_FAILS(snapshot_end(&second, fixture, &tenant), &second.err, ERR_RETRY,
+                "SnapshotIncomplete");
+    check_not_taken("behind");
+    run_release(&second);
+    CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+    CHECK_INT(snapshot_file.finished, 2);
+    struct sql_conn *back = snapshot_restore();
+    CHECK_INT(postgres_int(back, "SELECT count(*) FROM public.users"), 1);
+    snapshot_drop_restored(back);
+}
+
 static void a_database_dropped_by_hand_holds_up_nothing(void **state)
 {
     AUTO(run) struct run run;
@@ -385,6 +466,9 @@ int main(void)
         cmocka_unit_test(a_dump_without_rows_is_noticed),
         cmocka_unit_test(what_was_unforced_is_forced_again),
         cmocka_unit_test(a_snapshot_that_stands_is_not_taken_twice),
+        cmocka_unit_test(a_dump_that_was_stored_is_proven_and_not_written_again),
+        cmocka_unit_test(a_dump_that_never_arrived_or_is_old_is_written_again),
+        cmocka_unit_test(a_dump_that_does_not_hold_what_is_there_now_is_given_up),
         cmocka_unit_test(a_database_dropped_by_hand_holds_up_nothing),
     };
     return cmocka_run_group_tests(tests, snapshot_set_up, snapshot_tear_down);
