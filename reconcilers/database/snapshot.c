@@ -1,11 +1,12 @@
 /* The step Snapshot.
  *
- * Order. Logins off, CONNECT for nobody but the owner role, sessions ended: from here on nobody but
- * superusers gets in, and they are waited for. One session exports a snapshot and keeps it open;
- * row- level security is unforced (snapshot_sql.c tells why that way round); the session counts
- * every table; pg_dump writes the same snapshot into the store; it is read back, hashed and counted
- * by pg_restore; another session counts what is there now. Only when all four agree is the database
- * closed, and then the registry is told that the snapshot stands.
+ * Order. The registry is told that one is being made, which closes the gateway. Logins off, CONNECT
+ * for nobody but the owner role, sessions ended: from here on nobody but superusers gets in, and
+ * they are waited for. One session exports a snapshot and keeps it open; row-level security is
+ * unforced (snapshot_sql.c tells why that way round); the session counts every table; pg_dump
+ * writes the same snapshot into the store; it is read back, hashed and counted by pg_restore;
+ * another session counts what is there now. Only when all four agree is the database closed, and
+ * then the registry is told that the snapshot stands.
  *
  * Where the database is shared, only the tenant's logins are kept out, and the snapshot is one of
  * its schema, or of its rows (snapshot_part.c). Nothing of a table that others use is changed:
@@ -146,6 +147,14 @@ static int roll_back_prepared(const struct taking *taking, struct sql_conn *conn
     return 0;
 }
 
+static int begin_record(const struct taking *taking, const struct table_name *unforced,
+                        size_t count, bool goes_on, struct err *err)
+{
+    return snapshot_record_begin(taking->work->services->registry, taking->rc,
+                                 taking->scope->tenant_id, taking->scope->uid, unforced, count,
+                                 goes_on, err);
+}
+
 /* Whether there is something to dump. What an interrupted DROP left is nothing. */
 static int find(const struct taking *taking, const struct seen *seen, const struct owned *owned,
                 bool *ret, struct err *err)
@@ -188,6 +197,11 @@ static int seal(const struct taking *taking, bool *ret_there, struct err *err)
     }
     if (!*ret_there) {
         return 0;
+    }
+    /* The gateway is closed first: what it still lets through is then before the snapshot. */
+    if (begin_record(taking, taking->earlier.unforced, taking->earlier.unforced_count,
+                     taking->earlier.stored, err)) {
+        return -1;
     }
     database_plan_seal(taking->scope, seen, &owned, plan);
     return run_plan(taking, loan.conn, plan, err) || roll_back_prepared(taking, loan.conn, err) ||
@@ -300,12 +314,14 @@ static int write_dump(struct taking *taking, const char *snapshot, struct err *e
                : 0;
 }
 
-/* Nothing is written twice. That it is the same to the byte is seen when it is read back. */
+/* Nothing is written twice. That it is the same to the byte is seen when it is read back. Where
+ * others use the database, what they changed since, and kept the number of rows, would be seen by
+ * nobody: there the dump is made anew. */
 static int find_stored(struct taking *taking, struct err *err)
 {
     const struct snapshot_record *earlier = &taking->earlier;
 
-    if (!earlier->stored) {
+    if (!earlier->stored || is_part(taking)) {
         return 0;
     }
     taking->size_bytes = earlier->size_bytes;
@@ -418,7 +434,6 @@ static int count(struct taking *taking, struct sql_conn *conn, const char *snaps
 static int take_on(struct taking *taking, struct sql_conn *conn, struct err *err)
 {
     struct reconcile *rc = taking->rc;
-    const struct tenant_work *work = taking->work;
     const char *snapshot = NULL;
 
     if (check_tool(taking, conn, err) || sql_be_patient(conn, &rc->call, COUNTING_MAX_MS, err) ||
@@ -431,9 +446,7 @@ static int take_on(struct taking *taking, struct sql_conn *conn, struct err *err
         snapshot_unforced(rc->arena, &taking->tables, &taking->earlier, &taking->unforced,
                           &taking->unforced_count);
     }
-    return snapshot_record_begin(work->services->registry, rc, taking->scope->tenant_id,
-                                 taking->scope->uid, taking->unforced, taking->unforced_count,
-                                 taking->goes_on, err) ||
+    return begin_record(taking, taking->unforced, taking->unforced_count, taking->goes_on, err) ||
                    force(taking, taking->unforced, taking->unforced_count, false, err) ||
                    count(taking, conn, snapshot, &taking->tables, err) ||
                    (!taking->goes_on && write_dump(taking, snapshot, err))

@@ -108,10 +108,13 @@ static int find_home(struct sql_conn *conn, const struct call *call, struct aren
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' "
-                "AND nspname <> 'information_schema' AND has_schema_privilege(");
+    SQL(&query,
+        "SELECT nspname FROM pg_namespace, (SELECT oid AS id FROM pg_roles WHERE rolname = ");
     sql_param(&query, table->owner);
-    SQL(&query, ", oid, 'CREATE, USAGE') ORDER BY nspname <> ");
+    SQL(&query, ") owner WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' "
+                "AND has_schema_privilege(owner.id, pg_namespace.oid, 'CREATE') "
+                "AND has_schema_privilege(owner.id, pg_namespace.oid, 'USAGE') "
+                "ORDER BY nspname <> ");
     sql_param(&query, table->name.schema);
     SQL(&query, ", nspname LIMIT 1");
     if (sql_query(conn, call, &query, &rows, err)) {

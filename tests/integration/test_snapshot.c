@@ -208,6 +208,25 @@ static void a_table_of_somebody_else_is_named(void **state)
     check_not_taken("alien");
 }
 
+/* What counts is made in a schema by the table's owner, who must have the right to do so. */
+static void a_table_of_a_role_that_may_make_nothing_is_named(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run end;
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_barred");
+    const struct tenant tenant = fixture_tenant("barred", "uid-barred");
+
+    snapshot_make(&run, fixture, &tenant);
+    AUTO(sql_conn) struct sql_conn *admin = postgres_connect("dbname=tenant_barred");
+    postgres_run(admin, "CREATE TABLE public.read_only AS SELECT 1 AS x; "
+                        "ALTER TABLE public.read_only OWNER TO \"tenant_barred.ro\"");
+    sql_close(TAKE(admin));
+    CHECK_FAILS(snapshot_end(&end, fixture, &tenant), &end.err, ERR_TERMINAL, "SnapshotIncomplete");
+    CHECK_NOT_NULL(strstr(end.err.message, "\"tenant_barred.ro\", which owns table "
+                                           "\"public\".\"read_only\", may make nothing"));
+    check_not_taken("barred");
+}
+
 /* Rows that come while the dump is written, and would be lost. */
 static void what_is_written_meanwhile_is_noticed(void **state)
 {
@@ -459,6 +478,7 @@ int main(void)
         cmocka_unit_test(code_in_an_index_gets_nothing),
         cmocka_unit_test(without_a_store_nothing_is_touched),
         cmocka_unit_test(a_table_of_somebody_else_is_named),
+        cmocka_unit_test(a_table_of_a_role_that_may_make_nothing_is_named),
         cmocka_unit_test(what_is_written_meanwhile_is_noticed),
         cmocka_unit_test(a_store_that_gives_back_something_else_is_noticed),
         cmocka_unit_test(a_superusers_session_is_waited_for),

@@ -222,6 +222,38 @@ static void what_is_written_meanwhile_is_noticed(void **state)
     }
 }
 
+/* Cut short after the dump was stored: what others changed since counts no more and no less. */
+static void a_dump_that_was_stored_is_made_anew_where_others_write(void **state)
+{
+    static const char *const names[] = {"anew1", "anew2"};
+
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        AUTO(run) struct run run;
+        AUTO(run) struct run first;
+        AUTO(run) struct run second;
+        const struct fixture *fixture = snapshot_use_store(state, SHARED);
+        const struct tenant tenant = tenant_in(modes[i], names[i]);
+
+        make(&run, fixture, &tenant, USERS);
+        snapshot_file.cut_short = true;
+        snapshot_begin_end(&first, fixture, &tenant);
+        CHECK_INT(snapshot_end_once(&first), -1);
+        CHECK_INT(first.err.cls, ERR_CANCELED);
+        CHECK_INT(snapshot_file.finished, 1);
+        AUTO(sql_conn) struct sql_conn *admin = shared();
+        postgres_run(admin, "UPDATE \"%s\".users SET password_hash = 'new' WHERE tenant_id = '%s'",
+                     run.work.place.schema, run.work.tenant_id);
+        CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+        CHECK_INT(snapshot_file.finished, 2);
+        struct sql_conn *back = snapshot_restore();
+        CHECK_INT(postgres_int(back,
+                               "SELECT count(*) FROM \"%s\".users WHERE password_hash = 'new'",
+                               run.work.place.schema),
+                  USERS);
+        snapshot_drop_restored(back);
+    }
+}
+
 /* The others must not wait for whom we wait for. */
 static void a_table_that_is_held_is_not_waited_for_long(void **state)
 {
@@ -267,6 +299,7 @@ int main(void)
         cmocka_unit_test(what_was_dropped_by_hand_holds_up_nothing),
         cmocka_unit_test(a_row_that_a_policy_hides_is_missed),
         cmocka_unit_test(what_is_written_meanwhile_is_noticed),
+        cmocka_unit_test(a_dump_that_was_stored_is_made_anew_where_others_write),
         cmocka_unit_test(a_table_that_is_held_is_not_waited_for_long),
         cmocka_unit_test(what_is_in_no_schema_is_named),
     };
