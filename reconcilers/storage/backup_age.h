@@ -9,7 +9,7 @@
 void backup_age_register(void);
 /* newest_s: wall time; 0 = there is none, and then no series either. */
 void backup_age_set(const char *tenant, int64_t newest_s);
-/* The tenant is gone. */
+/* The tenant, or its buckets, are gone. */
 void backup_age_drop(const char *tenant);
 
 #endif

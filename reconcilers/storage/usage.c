@@ -187,6 +187,8 @@ static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *used
             return -1;
         }
         stores_return(&loan);
+    } else {
+        backup_age_drop(work->tenant->name);
     }
     if (measure_database(&measuring, err)) {
         return -1;

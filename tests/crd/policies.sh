@@ -125,6 +125,31 @@ expect "controller: deletes no Secret of the tenant's own" 403 "neither changes 
 as_controller delete "$SECRETS/crdtest-database"
 expect "controller: deletes its own" 200
 
+# What leads there from outside is of one host, below the tenant's subdomain.
+# ingress HOST [METADATA]: JSON.
+ingress()
+{
+    printf '{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"crdtest-way","labels":{%s}%s},' "$OURS" "${2:-}"
+    printf '"spec":{"ingressClassName":"x","rules":[{"host":"%s","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"x","port":{"number":80}}}}]}}]}}' "$1"
+}
+INGRESSES=/apis/networking.k8s.io/v1/namespaces/tenant-crdtest/ingresses
+for host in console.example.com crdtest.example.com a.b.crdtest.example.com a.crdtest-other.example.com '*.crdtest.example.com'; do
+    as_controller create "$INGRESSES" "$(ingress "$host")"
+    expect "controller: no Ingress of host $host" 403 'NAME.SUBDOMAIN.DOMAIN'
+done
+as_controller create "$INGRESSES" "$(ingress a.crdtest.example.com ',"annotations":{"example.com/snippet":"x"}')"
+expect "controller: no Ingress with annotations" 403 "writes no annotation"
+as_controller create "$INGRESSES" "$(ingress a.crdtest.example.com)"
+expect "controller: an Ingress of the tenant's own host" 201
+patch "$INGRESSES/crdtest-way" '{"metadata":{"annotations":{"example.com/issuer":"x"}}}'
+expect "an administrator annotates it" 200
+as_controller apply "$INGRESSES/crdtest-way" "$(ingress b.crdtest.example.com)"
+expect "controller: changes it all the same" 200
+as_controller patch "$INGRESSES/crdtest-way" '{"metadata":{"annotations":{"example.com/issuer":"y"}}}'
+expect "controller: but not the annotation" 403 "writes no annotation"
+as_controller delete "$INGRESSES/crdtest-way"
+expect "controller: deletes it" 200
+
 # In its own namespace: owners' Secrets, and for each a Role that lets the owner alone read it.
 SYSTEM=/api/v1/namespaces/tenantry-system/secrets
 RBAC=/apis/rbac.authorization.k8s.io/v1/namespaces/tenantry-system

@@ -81,7 +81,7 @@ done
 can no create events.events.k8s.io -n kube-system
 
 # What it made in the tenants' namespaces: it sees all of it, and writes only where it has bound itself.
-for kind in deployments.apps services serviceaccounts resourcequotas limitranges networkpolicies.networking.k8s.io; do
+for kind in deployments.apps services serviceaccounts resourcequotas limitranges networkpolicies.networking.k8s.io ingresses.networking.k8s.io; do
     for verb in list watch; do
         can yes "$verb" "$kind"
     done

@@ -62,6 +62,9 @@ check "a look at what stands writes nothing of it" 'patch tenants/status road' "
 refused "the controller itself writes none outside of the tenants' namespaces" 'only in its own namespace' kubectl --as system:serviceaccount:tenantry-system:tenantry-controller --as-group system:masters \
     --namespace default create ingress x --rule 'other.tenants.localhost/=own:80'
 
+refused "nor, in them, one of another host" 'NAME.SUBDOMAIN.DOMAIN' kubectl --as system:serviceaccount:tenantry-system:tenantry-controller --as-group system:masters \
+    --namespace tenant-road patch httproute sandbox --type merge -p '{"spec": {"hostnames": ["other.tenants.localhost"]}}'
+
 # It goes, and comes again.
 kubectl delete crd httproutes.gateway.networking.k8s.io >/dev/null
 becomes 60 "the kind is taken away: an Ingress again" "$INGRESS" route_of ingress
