@@ -510,7 +510,7 @@ static int explain(const struct taking *taking, struct err *err)
     }
     if (err_has_reason(err, "ProgramFailed") || err_has_reason(err, "ProgramMissing") ||
         err_has_reason(err, "InsufficientPrivilege") || err_has_reason(err, "SQLError") ||
-        err_has_reason(err, "LockTimeout")) {
+        err_has_reason(err, "LockTimeout") || err_has_reason(err, "StatementTimeout")) {
         (void)err_reclass(err, ERR_RETRY, "SnapshotIncomplete");
         return err_wrap(err, "nothing was deleted");
     }

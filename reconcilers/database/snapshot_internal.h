@@ -71,7 +71,8 @@ MUST_CHECK int snapshot_part_close(struct sql_conn *conn, const struct call *cal
  * now) has them. Each table is counted as its owner with FORCE taken off and row_security off, so
  * that a row that a policy would hide is an error, in a transaction that is rolled back: nobody
  * else ever sees the table unforced. It is locked meanwhile, which takes as long as to find the
- * rows by the first column of the primary key. RETRY/LockTimeout where somebody else holds it. */
+ * rows by the first column of the primary key, 20 s at most: RETRY/StatementTimeout.
+ * RETRY/LockTimeout where somebody else holds it. */
 MUST_CHECK int snapshot_count_keyed(struct sql_conn *conn, const struct call *call,
                                     const struct scope *scope, const char *snapshot,
                                     struct snapshot_tables *tables, struct err *err);

@@ -8,8 +8,9 @@
 #include "reconcilers/database/snapshot_internal.h"
 #include "reconcilers/model/names.h"
 
-/* Everybody else waits behind us for the table that we wait for. */
+/* Everybody else waits behind us for the table that we wait for, and while we count in it. */
 #define LOCK_WAIT "500ms"
+#define COUNT_WAIT "20s"
 
 /* ---- what there is ---- */
 
@@ -105,6 +106,8 @@ static int unforce(struct sql_conn *conn, const struct call *call, const char *s
         SQL(&script, ";\n");
     }
     SQL(&script, "SET LOCAL lock_timeout TO '" LOCK_WAIT "';\n"
+                 "SET LOCAL statement_timeout TO '" COUNT_WAIT "';\n"
+                 "SET LOCAL enable_seqscan TO off;\n"
                  "SET LOCAL row_security TO off;\nALTER TABLE ");
     sql_ident2(&script, name->schema, name->table);
     SQL(&script, " NO FORCE ROW LEVEL SECURITY;\n");
