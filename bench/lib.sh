@@ -74,7 +74,7 @@ begin()
     [ "$1" = ours ] || program=("$BASELINE" controller)
     [ -p "$RUN/ended" ] || mkfifo "$RUN/ended"
     exec {ENDED}<>"$RUN/ended"
-    "${program[@]}" "${@:2:1}" "$ADDRESS" "${@:3}" >&"$ENDED" 2>"$RUN/$1.log" &
+    "${program[@]}" "${@:2:1}" "$ADDRESS" "${@:3}" 1>&"$ENDED" 2>"$RUN/$1.log" &
     PID=$!
     WHO=$1
 }
