@@ -62,7 +62,7 @@ int flags_take(const struct flag *flags, size_t count, int argc, char **argv, in
                        argument);
     }
     struct str rest = str_from(argument + 2);
-    bool has_value = memchr(rest.ptr, '=', rest.len) != NULL;
+    bool has_value = strchr(argument, '=') != NULL;
     const struct flag *flag = find(flags, count, str_cut(&rest, '='));
     if (!flag) {
         return err_set(err, ERR_TERMINAL, "InvalidOption", "unknown flag \"%s\"; see --help",

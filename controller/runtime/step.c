@@ -341,16 +341,15 @@ int steps_error(const struct step *steps, const struct step_result *results, siz
 }
 
 void steps_condition(struct arena *arena, struct condition_set *set, const struct step *steps,
-                     const struct step_result *results, size_t count, const char *type,
-                     const char *done_reason, const char *done_message, int64_t generation,
-                     int64_t now_s)
+                     const struct step_result *results, size_t count,
+                     const struct step_summary *summary)
 {
     const struct step_result *failed = NULL;
     const struct step_result *waiting = NULL;
     bool any = false;
 
     for (size_t i = 0; i < count; i++) {
-        if (!text_equal(steps[i].condition, type)) {
+        if (!text_equal(steps[i].condition, summary->type)) {
             continue;
         }
         any = true;
@@ -364,13 +363,15 @@ void steps_condition(struct arena *arena, struct condition_set *set, const struc
         return;
     }
     if (failed) {
-        condition_put(set, type, CONDITION_FALSE, failed->err->reason, failed->err->message,
-                      generation, now_s);
+        condition_put(set, summary->type, CONDITION_FALSE, failed->err->reason,
+                      failed->err->message, summary->generation, summary->now_s);
     } else if (waiting) {
         const char *message =
             waiting->missing ? arena_printf(arena, "waiting for %s", waiting->missing) : "";
-        condition_put(set, type, CONDITION_UNKNOWN, "Waiting", message, generation, now_s);
+        condition_put(set, summary->type, CONDITION_UNKNOWN, "Waiting", message,
+                      summary->generation, summary->now_s);
     } else {
-        condition_put(set, type, CONDITION_TRUE, done_reason, done_message, generation, now_s);
+        condition_put(set, summary->type, CONDITION_TRUE, summary->done_reason,
+                      summary->done_message, summary->generation, summary->now_s);
     }
 }

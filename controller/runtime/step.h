@@ -64,12 +64,21 @@ void steps_finalize(struct reconcile *rc, const struct step *steps, size_t count
 MUST_CHECK int steps_error(const struct step *steps, const struct step_result *results,
                            size_t count, struct err *err);
 
+/* What a condition that steps share says when all of them are done, and of which generation and
+ * when. Borrowed. */
+struct step_summary {
+    const char *type;
+    const char *done_reason;
+    const char *done_message;
+    int64_t generation;
+    int64_t now_s;
+};
+
 /* One condition from the steps that share it: True/`done_reason` when all are done; False with the
  * reason and message of the first that failed; Unknown/Waiting when only blocked. What is not
- * borrowed from the results or the arguments is in the arena. */
+ * borrowed from the results or the summary is in the arena. */
 void steps_condition(struct arena *arena, struct condition_set *set, const struct step *steps,
-                     const struct step_result *results, size_t count, const char *type,
-                     const char *done_reason, const char *done_message, int64_t generation,
-                     int64_t now_s);
+                     const struct step_result *results, size_t count,
+                     const struct step_summary *summary);
 
 #endif

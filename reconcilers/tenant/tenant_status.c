@@ -54,10 +54,14 @@ static void put_step_conditions(const struct draft *draft, const struct tenant_w
     for (size_t i = 0; i < tenant_condition_count; i++) {
         const struct step_condition *condition = &tenant_conditions[i];
         if (results) {
-            const char *reason = NULL;
-            const char *message = done_words(work, condition, &reason);
+            struct step_summary summary = {
+                .type = condition->type,
+                .generation = draft->generation,
+                .now_s = draft->now_s,
+            };
+            summary.done_message = done_words(work, condition, &summary.done_reason);
             steps_condition(draft->arena, draft->set, tenant_steps, results, tenant_step_count,
-                            condition->type, reason, message, draft->generation, draft->now_s);
+                            &summary);
         } else if (!condition_get(draft->set, condition->type)) {
             condition_put(draft->set, condition->type, CONDITION_UNKNOWN, "Waiting", "",
                           draft->generation, draft->now_s);

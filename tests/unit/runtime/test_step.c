@@ -322,7 +322,8 @@ static void the_error_that_decides_is_the_gravest(void **state)
 static const struct condition *condition_of(struct arena *arena, const struct step_result *results,
                                             const char *type, struct condition_set *set)
 {
-    steps_condition(arena, set, table, results, COUNT, type, "Done", "all is well", 4, 1000);
+    const struct step_summary summary = {type, "Done", "all is well", 4, 1000};
+    steps_condition(arena, set, table, results, COUNT, &summary);
     return condition_get(set, type);
 }
 
