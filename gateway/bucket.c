@@ -86,7 +86,7 @@ static int64_t ahead(struct bucket *bucket, int64_t rate, int64_t waiting, int64
     int64_t share = bucket_remaining(bucket) / (100 / SHARE_PERCENT);
     int64_t traffic = waiting > 0 && bucket->granted * RISE > rate ? bucket->granted * RISE : rate;
 
-    if (rate < slow_per_second || now_ms < bucket->hurry_until_ms) {
+    if (rate < slow_per_second || now_ms < atomic_load(&bucket->hurry_until_ms)) {
         return 0;
     }
     return traffic < share ? traffic : share;
@@ -183,5 +183,5 @@ void bucket_reopen(struct bucket *bucket)
 
 void bucket_hurry(struct bucket *bucket, int64_t now_ms)
 {
-    bucket->hurry_until_ms = now_ms + HURRY_MS;
+    atomic_store(&bucket->hurry_until_ms, now_ms + HURRY_MS);
 }

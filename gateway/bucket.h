@@ -43,6 +43,9 @@ struct bucket {
     _Atomic int64_t resets_ms;     /* monotonic; 0 = the resource has no months */
     _Atomic int64_t low;           /* ask for more when left falls to this */
 
+    /* Set by whoever hears it, read by the quota thread. */
+    _Atomic int64_t hurry_until_ms; /* another gateway is short: take no more than is asked for */
+
     /* The quota thread's own. */
     int64_t until;
     int64_t asked_spent; /* what the question under way told */
@@ -51,8 +54,7 @@ struct bucket {
     int64_t rate_from_spent;
     int64_t seen_spent; /* at the last look for idle leases */
     int64_t seen_ms;
-    int64_t granted;        /* how much the last answer granted */
-    int64_t hurry_until_ms; /* another gateway is short: take no more than is asked for */
+    int64_t granted; /* how much the last answer granted */
 };
 
 enum bucket_answer {
@@ -101,9 +103,9 @@ void bucket_deny(struct bucket *bucket);
 int64_t bucket_close(struct bucket *bucket);
 /* Whether something is held that nobody spent from for a while, or whose time is over. */
 bool bucket_is_idle(struct bucket *bucket, int64_t now_ms);
-/* The world changed: ask again. */
+/* The world changed: ask again. Any thread. */
 void bucket_reopen(struct bucket *bucket);
-/* Others wait for what is held here. */
+/* Others wait for what is held here. Any thread. */
 void bucket_hurry(struct bucket *bucket, int64_t now_ms);
 
 #endif
