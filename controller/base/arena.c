@@ -1,5 +1,5 @@
 /* A chain of blocks, newest first. The head serves small allocations from its end; blocks double
- * from 4 KiB to 32 KiB. An allocation too big for that gets a block of its own, put behind the head
+ * from 1 KiB to 32 KiB. An allocation too big for that gets a block of its own, put behind the head
  * so that the head's free space stays in use. Under AddressSanitizer free space is poisoned, with
  * a gap behind each allocation, so that an overflow inside of a block is still found. */
 #include "controller/base/arena.h"
@@ -29,7 +29,7 @@ enum { GAP_BYTES = 0 };
 #endif
 
 enum {
-    BLOCK_MIN_BYTES = 4 * 1024,
+    BLOCK_MIN_BYTES = 1024, /* most arenas of a batch's pieces stay that small */
     BLOCK_MAX_BYTES = 32 * 1024,
     BIG_BYTES = BLOCK_MAX_BYTES / 4, /* from here on a block of its own: wastes at most a quarter */
     ALIGNMENT = alignof(max_align_t),
