@@ -42,6 +42,7 @@ struct hash_stream;
 struct hash_stream *hash_stream_new(void);
 /* bytes are not kept. */
 void hash_stream_add(struct hash_stream *stream, struct str bytes);
+/* The digest as 64 lower-case hex digits and a NUL; the stream is freed. */
 void hash_stream_end(struct hash_stream *stream, char ret_text[SHA256_TEXT_BYTES]);
 
 #endif

@@ -61,6 +61,7 @@ struct watch; /* thread-safe to look at while it runs */
 /* config and its strings are borrowed. */
 struct watch *watch_new(struct kube_client *client, const struct watch_config *config,
                         const struct watch_handler *handler);
+/* Once watch_run has returned on every thread; NULL is fine. */
 void watch_free(struct watch *watch);
 
 /* Until canceled. Failures back off (800 ms doubling to 30 s, full jitter, forgotten after 2
@@ -76,6 +77,7 @@ struct watch_stats {
     uint64_t events;
     bool synced; /* a first view was delivered */
 };
+/* What was counted since watch_new. Any thread. */
 void watch_stats_get(struct watch *watch, struct watch_stats *ret);
 
 #endif

@@ -88,6 +88,7 @@ struct http_response {
     int64_t lookup_us;   /* of the host's name, for a connection made for this; -1 = none was */
     bool reached_server; /* false: certain that the server did not get the request */
 };
+/* Free the body; the response is empty afterwards, and may be used again. */
 void http_response_release(struct http_response *response);
 static inline void auto_release_http_response(struct http_response *response)
 {

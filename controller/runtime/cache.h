@@ -24,10 +24,14 @@ struct record; /* opaque; see the accessors */
 
 /* "name" or "namespace/name"; NUL-ended, lives as long as the reference. */
 const char *record_key(const struct record *record);
+/* As the server gave it; lives as long as the reference. */
 const char *record_resource_version(const struct record *record);
+/* What the codec's pack appended; lives as long as the reference. */
 struct str record_payload(const struct record *record);
+/* One more reference to the same record, which never changes; returns it. Any thread. */
 const struct record *record_ref(const struct record *record);
-void record_unref(const struct record *record); /* NULL is fine */
+/* Give a reference back; the last one frees the record. NULL is fine. Any thread. */
+void record_unref(const struct record *record);
 static inline void auto_release_record(const struct record **record)
 {
     record_unref(*record);
@@ -60,25 +64,30 @@ typedef void (*cache_change_fn)(void *context, enum cache_change change,
                                 const struct record *before, const struct record *after,
                                 bool initial);
 
-struct cache;
+struct cache; /* thread-safe, but for what is said to come before the watch */
+/* Empty and not synced; codec is borrowed. */
 struct cache *cache_new(const struct codec *codec);
+/* Once its watch is freed; records that are referenced live on. NULL is fine. */
 void cache_free(struct cache *cache);
 /* Before the watch starts; at most 4 listeners. */
 void cache_listen(struct cache *cache, cache_change_fn listener, void *context);
-/* Before the watch starts: called when an optional kind comes, and when it goes, on the watch's
- * thread; not for what is so from the start. */
 typedef void (*cache_served_fn)(void *context, bool is_served);
+/* Before the watch starts: have this called when an optional kind comes, and when it goes, on the
+ * watch's thread; not for what is so from the start. One cache has one such listener. */
 void cache_on_served(struct cache *cache, cache_served_fn served, void *context);
 /* The handler to give to watch_new: feeds this cache. */
 struct watch_handler cache_watch_handler(struct cache *cache);
 
 /* A reference that the caller unrefs, or NULL. */
 const struct record *cache_get(struct cache *cache, const char *key);
-bool cache_is_synced(struct cache *cache); /* a first whole view has arrived */
+/* Whether a first whole view has arrived. */
+bool cache_is_synced(struct cache *cache);
 /* Whether the server has the kind: false while one whose watch is optional is absent. */
 bool cache_is_served(struct cache *cache);
+/* How many records stand there now. */
 size_t cache_count(struct cache *cache);
-size_t cache_bytes(struct cache *cache); /* of all records and the table */
+/* What all records and their table take of memory. */
+size_t cache_bytes(struct cache *cache);
 /* Whether the connection behind is healthy, and if not, why. */
 bool cache_is_healthy(struct cache *cache, struct err *ret_err);
 

@@ -4,6 +4,9 @@
  * taken off after the snapshot was exported: what is forced is then still part of what the dump
  * says of the tables, since pg_dump reads the catalog by the snapshot, while the server decides by
  * the catalog as it is. */
+#include <inttypes.h>
+
+#include "controller/base/secret.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/snapshot_internal.h"
 
@@ -88,10 +91,19 @@ int snapshot_list(struct sql_conn *conn, const struct call *call, struct arena *
 
 /* ---- counting ---- */
 
-/* Of a function for each table. */
-static const char *counter_name(struct arena *arena, size_t number)
+/* Of the functions, one for each table, what their names begin with: one that the tenant cannot
+ * have given to a function of its own. */
+static const char *counter_prefix(struct arena *arena)
 {
-    return arena_printf(arena, "tenantry_count_%zu", number);
+    uint64_t number = 0;
+
+    random_bytes(&number, sizeof(number));
+    return arena_printf(arena, "tenantry_count_%016" PRIx64, number);
+}
+
+static const char *counter_name(struct arena *arena, const char *prefix, size_t number)
+{
+    return arena_printf(arena, "%s_%zu", prefix, number);
 }
 
 static void append_count(struct sql *query, const struct table_name *name)
@@ -154,12 +166,13 @@ static int make_counter(struct sql_conn *conn, const struct call *call,
 }
 
 static int make_counters(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                         struct snapshot_tables *tables, struct err *err)
+                         const char *prefix, struct snapshot_tables *tables, struct err *err)
 {
     for (size_t i = 0; i < tables->count; i++) {
         struct snapshot_table *table = &tables->items[i];
-        if (table->holds_rows && (find_home(conn, call, arena, table, err) ||
-                                  make_counter(conn, call, table, counter_name(arena, i), err))) {
+        if (table->holds_rows &&
+            (find_home(conn, call, arena, table, err) ||
+             make_counter(conn, call, table, counter_name(arena, prefix, i), err))) {
             return -1;
         }
     }
@@ -186,13 +199,16 @@ static int count_rows(struct sql_conn *conn, const struct call *call, struct sna
 int snapshot_count(struct sql_conn *conn, const struct call *call, struct arena *arena,
                    struct snapshot_tables *tables, struct err *err)
 {
+    const char *prefix = counter_prefix(arena);
+
     sql_use_up(conn);
-    if (make_counters(conn, call, arena, tables, err) || tables_make_read_only(conn, call, err)) {
+    if (make_counters(conn, call, arena, prefix, tables, err) ||
+        tables_make_read_only(conn, call, err)) {
         return -1;
     }
     for (size_t i = 0; i < tables->count; i++) {
         if (tables->items[i].holds_rows &&
-            count_rows(conn, call, &tables->items[i], counter_name(arena, i), err)) {
+            count_rows(conn, call, &tables->items[i], counter_name(arena, prefix, i), err)) {
             return -1;
         }
     }

@@ -45,7 +45,7 @@ static const char *state_of(const struct tenant *tenant)
 static void drop_all(const struct tenant *tenant)
 {
     metric_drop(&ready, tenant->name);
-    backup_age_drop(tenant->name);
+    backup_age_set(tenant->name, 0);
     for (size_t i = 0; i < ARRAY_COUNT(probes); i++) {
         metric_drop(&success, tenant->name, probes[i]);
         metric_drop(&duration, tenant->name, probes[i]);

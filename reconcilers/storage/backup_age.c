@@ -19,8 +19,3 @@ void backup_age_set(const char *tenant, int64_t newest_s)
         metric_drop(&newest, tenant);
     }
 }
-
-void backup_age_drop(const char *tenant)
-{
-    metric_drop(&newest, tenant);
-}

@@ -7,9 +7,7 @@
 
 /* Once, before any other. */
 void backup_age_register(void);
-/* newest_s: wall time; 0 = there is none, and then no series either. */
+/* newest_s: wall time; 0 = there is none, or no bucket or tenant any more, and then no series. */
 void backup_age_set(const char *tenant, int64_t newest_s);
-/* The tenant, or its buckets, are gone. */
-void backup_age_drop(const char *tenant);
 
 #endif

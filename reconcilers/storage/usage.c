@@ -188,7 +188,7 @@ static int measure(struct reconcile *rc, struct tenant_work *work, int64_t *used
         }
         stores_return(&loan);
     } else {
-        backup_age_drop(work->tenant->name);
+        backup_age_set(work->tenant->name, 0);
     }
     if (measure_database(&measuring, err)) {
         return -1;

@@ -158,6 +158,9 @@ static void code_in_an_index_gets_nothing(void **state)
                  "CREATE TABLE app.bait (x int); INSERT INTO app.bait VALUES (1); "
                  "CREATE INDEX ON app.bait ((x + app.pwn(1)))",
                  (long long)pid, (long long)pid);
+    /* Named as a counter would be, if one could tell. */
+    postgres_run(live, "CREATE FUNCTION app.tenantry_count_0() RETURNS bigint LANGUAGE sql AS "
+                       "'SELECT 1::bigint'");
     sql_close(live);
     CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
     CHECK_INT(count_databases("tenant_folded"), 0);
