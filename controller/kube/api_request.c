@@ -249,6 +249,15 @@ static size_t response_limit(const struct api_request *request)
     return limit > ERROR_MAX_BYTES ? limit : (size_t)ERROR_MAX_BYTES;
 }
 
+/* Whether the credentials were refused, and only the text that says so was lost. The API server
+ * does not read the body of such a request, resets its stream and closes the connection (GOAWAY) in
+ * one go, which curl may take for a broken connection: but a status that has come stands
+ * (RFC 9113 section 8.1), and this one says that nothing took effect. */
+static bool is_refusal_cut_short(const struct http_response *response, const struct err *err)
+{
+    return response->status == 401 && err_has_reason(err, "ConnectionLost");
+}
+
 static int attempt(struct exchange *exchange, struct err *err)
 {
     struct kube_client *client = exchange->client;
@@ -282,7 +291,7 @@ static int attempt(struct exchange *exchange, struct err *err)
     };
     int result = http_client_perform(client->http, call, &http, &exchange->response, err);
     count_attempt(exchange, exchange->response.status != 0);
-    return result;
+    return result != 0 && is_refusal_cut_short(&exchange->response, err) ? 0 : result;
 }
 
 /* --- what follows an attempt ------------------------------------------------------------------ */

@@ -35,14 +35,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
-    def answer(self, status, body=b"", headers=()):
+    def answer(self, status, body=b"", headers=(), missing=0):
+        """With missing, that many bytes are promised and not sent."""
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) + missing))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+        self.close_connection = self.close_connection or missing > 0
 
     def chunk(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
@@ -150,14 +152,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def page_cut(self, parts, query):
         """Promise more than is sent."""
-        self.send_response(200)
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        self.wfile.write(b"x" * 10)
-        self.close_connection = True
+        self.answer(200, b"x" * 10, missing=990)
 
     def page_plan(self, parts, query):
-        """POST a list of {"status", "retry", "body"} or {"die": true}: what the next requests to /api and /apis get."""
+        """POST a list of {"status", "retry", "body", "missing"} or {"die": true}: what the next requests to /api and /apis get."""
         self.answer(200)
 
     def page_api(self, parts, query):
@@ -169,7 +167,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = [("Content-Type", "application/json")]
         if "retry" in step:
             headers.append(("Retry-After", str(step["retry"])))
-        self.answer(step.get("status", 200), json.dumps(step.get("body", {})).encode(), headers)
+        self.answer(step.get("status", 200), json.dumps(step.get("body", {})).encode(), headers, step.get("missing", 0))
 
     page_apis = page_api
 

@@ -356,6 +356,27 @@ static void fixed_token_is_not_tried_twice(void **state)
     CHECK_INT(count_requests(fixture), 1);
 }
 
+/* As the API server's, when it closes the connection behind it. */
+static void c11_refusal_whose_text_is_lost_is_a_refusal(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err;
+    static const char cut[] = "[{\"status\":401,\"missing\":100},{\"status\":201}]";
+    AUTO(free) char *token = pki_write(fixture->folder, "token", STR("old"));
+    fixture->config.token_file = token;
+    struct kube_client *client = reopen(fixture);
+    plan(fixture, cut);
+    CHECK_OK(kube_create(client, NULL, &COLLECTION, STR("{}"), NULL, &err), &err);
+    CHECK_INT(count_requests(fixture), 2);
+    fixture->config.token_file = NULL;
+    secret_set(&fixture->config.token, STR("fixed"));
+    client = reopen(fixture);
+    plan(fixture, cut);
+    CHECK_FAILS(kube_create(client, NULL, &COLLECTION, STR("{}"), NULL, &err), &err, ERR_RETRY,
+                "Unauthorized");
+    CHECK_INT(count_requests(fixture), 1);
+}
+
 static void c14_plugin_is_asked_again_after_a_refusal(void **state)
 {
     struct fixture *fixture = *state;
@@ -461,6 +482,7 @@ int main(void)
         TEST(verbs_become_the_right_requests),
         TEST(c11_refused_token_is_renewed_once_within_the_call),
         TEST(fixed_token_is_not_tried_twice),
+        TEST(c11_refusal_whose_text_is_lost_is_a_refusal),
         TEST(c14_plugin_is_asked_again_after_a_refusal),
         TEST(c13_renewed_certificate_is_used_from_the_next_request_on),
         TEST(credentials_can_be_shared_between_clients),
