@@ -7,6 +7,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/log.h"
 #include "gateway/api_internal.h"
+#include "gateway/places.h"
 
 enum { CALL_MS = 10 * 1000, ANSWER_MAX_BYTES = 32 << 20 };
 
@@ -159,11 +160,32 @@ bool api_read_body(struct api_call *call, json_t **ret)
     return false;
 }
 
-int api_begin(struct api_call *call, const struct call *limits, struct place_loan *loan,
-              struct err *err)
+/* sql_query or sql_exec. */
+typedef int statement(struct sql_conn *conn, const struct call *limits, struct sql *query,
+                      struct sql_rows **ret, struct err *err);
+
+static int run_alone(struct api_call *call, statement *perform, struct sql *query,
+                     struct sql_rows **ret, struct err *err)
 {
-    return places_begin(call->gateway->places, limits, &call->record->facts,
-                        call->principal.user_id, call->principal.role, loan, err);
+    const struct call limits = api_deadline();
+    AUTO(place_loan) struct place_loan loan = {0};
+
+    if (places_begin(call->gateway->places, &limits, &call->record->facts, call->principal.user_id,
+                     call->principal.role, &loan, err)) {
+        return -1;
+    }
+    return perform(loan.conn, &limits, query, ret, err) || places_commit(&loan, &limits, err) ? -1
+                                                                                              : 0;
+}
+
+int api_read(struct api_call *call, struct sql *query, struct sql_rows **ret, struct err *err)
+{
+    return run_alone(call, sql_query, query, ret, err);
+}
+
+int api_write(struct api_call *call, struct sql *query, struct sql_rows **ret, struct err *err)
+{
+    return run_alone(call, sql_exec, query, ret, err);
 }
 
 void api_member(struct jsonw *writer, const char *name, const struct sql_rows *rows, int row,

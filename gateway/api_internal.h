@@ -8,7 +8,6 @@
 #include "controller/base/js.h"
 #include "controller/base/jsonw.h"
 #include "gateway/api.h"
-#include "gateway/places.h"
 #include "reconcilers/drivers/sql.h"
 
 /* Each fills call->status and call->answer. */
@@ -35,8 +34,11 @@ struct call api_deadline(void);
 /* The body as a JSON object; false, and the answer is set, when it is none. */
 MUST_CHECK bool api_read_body(struct api_call *call, json_t **ret);
 
-/* A transaction in the tenant's database, as the caller. */
-MUST_CHECK int api_begin(struct api_call *call, const struct call *limits, struct place_loan *loan,
+/* One statement that reads, or writes, in the tenant's database and as the caller, in a transaction
+ * that is committed when this returns 0. The errors are those of places_begin and sql_query. */
+MUST_CHECK int api_read(struct api_call *call, struct sql *query, struct sql_rows **ret,
+                        struct err *err);
+MUST_CHECK int api_write(struct api_call *call, struct sql *query, struct sql_rows **ret,
                          struct err *err);
 
 /* Append "to_char(COLUMN ...)": RFC 3339, UTC. column is a literal of our source. */

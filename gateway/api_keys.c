@@ -49,22 +49,15 @@ static void write_key(struct jsonw *writer, const struct sql_rows *rows, int row
 
 static int read_keys(struct api_call *call, struct sql_rows **ret, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "SELECT " KEY_COLUMNS " FROM ");
     sql_ident2(&query, call->record->facts.schema, "api_keys");
     append_scope(&query, call);
     SQL(&query, " ORDER BY created_at, id LIMIT ");
     sql_integer(&query, KEYS_MAX);
-    return sql_query(loan.conn, &limits, &query, ret, err) || places_commit(&loan, &limits, err)
-               ? -1
-               : 0;
+    return api_read(call, &query, ret, err);
 }
 
 void api_list_keys(struct api_call *call)
@@ -91,14 +84,9 @@ void api_list_keys(struct api_call *call)
 static int insert_key(struct api_call *call, const char *hash, const char *name,
                       const char *expires_at, struct sql_rows **ret, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
     const char *user_id = call->principal.user_id;
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "INSERT INTO ");
     sql_ident2(&query, call->record->facts.schema, "api_keys");
@@ -113,8 +101,7 @@ static int insert_key(struct api_call *call, const char *hash, const char *name,
     SQL(&query, ", ");
     sql_param(&query, expires_at);
     SQL(&query, "::timestamptz) RETURNING " KEY_COLUMNS);
-    return sql_exec(loan.conn, &limits, &query, ret, err) || places_commit(&loan, &limits, err) ? -1
-                                                                                                : 0;
+    return api_write(call, &query, ret, err);
 }
 
 /* False, and the answer is set, when a member is not what it has to be. */
@@ -184,13 +171,8 @@ void api_create_key(struct api_call *call)
 
 static int delete_key(struct api_call *call, struct sql_rows **ret, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "DELETE FROM ");
     sql_ident2(&query, call->record->facts.schema, "api_keys");
@@ -198,8 +180,7 @@ static int delete_key(struct api_call *call, struct sql_rows **ret, struct err *
     SQL(&query, " AND id::text = lower(");
     sql_param(&query, call->item);
     SQL(&query, ") RETURNING key_hash");
-    return sql_exec(loan.conn, &limits, &query, ret, err) || places_commit(&loan, &limits, err) ? -1
-                                                                                                : 0;
+    return api_write(call, &query, ret, err);
 }
 
 void api_revoke_key(struct api_call *call)

@@ -84,14 +84,9 @@ struct user {
 /* By address, or by id when email is NULL. */
 static int read_user(struct api_call *call, const char *email, struct user *ret, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "SELECT id, coalesce(must_change_password, false), password_hash FROM ");
     sql_ident2(&query, call->record->facts.schema, "users");
@@ -105,7 +100,7 @@ static int read_user(struct api_call *call, const char *email, struct user *ret,
         SQL(&query, " WHERE id::text = ");
         sql_param(&query, call->principal.user_id);
     }
-    if (sql_query(loan.conn, &limits, &query, &rows, err) || places_commit(&loan, &limits, err)) {
+    if (api_read(call, &query, &rows, err)) {
         return -1;
     }
     ret->found = sql_row_count(rows) > 0;
@@ -187,14 +182,9 @@ void api_login(struct api_call *call)
 static int write_password(struct api_call *call, const struct secret *old_hash,
                           const struct secret *hash, bool *ret_written, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "UPDATE ");
     sql_ident2(&query, call->record->facts.schema, "users");
@@ -204,7 +194,7 @@ static int write_password(struct api_call *call, const struct secret *old_hash,
     sql_param(&query, call->principal.user_id);
     SQL(&query, " AND password_hash = ");
     sql_param(&query, secret_bytes(old_hash));
-    if (sql_exec(loan.conn, &limits, &query, &rows, err) || places_commit(&loan, &limits, err)) {
+    if (api_write(call, &query, &rows, err)) {
         return -1;
     }
     *ret_written = sql_affected(rows) == 1;

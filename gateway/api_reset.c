@@ -13,13 +13,8 @@ enum { PASSWORD_CHARACTERS = 20, EMAIL_MAX_BYTES = 255 };
 static int write_password(struct api_call *call, const char *email, const struct secret *hash,
                           struct sql_rows **ret, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "UPDATE ");
     sql_ident2(&query, call->record->facts.schema, "users");
@@ -29,8 +24,7 @@ static int write_password(struct api_call *call, const char *email, const struct
     sql_param(&query, email);
     SQL(&query, " AND role IS DISTINCT FROM 'owner' AND password_hash NOT LIKE '!disabled!%' "
                 "RETURNING id");
-    return sql_exec(loan.conn, &limits, &query, ret, err) || places_commit(&loan, &limits, err) ? -1
-                                                                                                : 0;
+    return api_write(call, &query, ret, err);
 }
 
 static void answer(struct api_call *call, const char *email, const struct secret *password)

@@ -7,21 +7,14 @@ enum { USERS_MAX = 10000 };
 
 static int read_users(struct api_call *call, struct sql_rows **ret, struct err *err)
 {
-    const struct call limits = api_deadline();
-    AUTO(place_loan) struct place_loan loan = {0};
     AUTO(sql) struct sql query = {0};
 
-    if (api_begin(call, &limits, &loan, err)) {
-        return -1;
-    }
     sql_init(&query);
     SQL(&query, "SELECT id, email, full_name, role FROM ");
     sql_ident2(&query, call->record->facts.schema, "users");
     SQL(&query, " ORDER BY created_at, id LIMIT ");
     sql_integer(&query, USERS_MAX);
-    return sql_query(loan.conn, &limits, &query, ret, err) || places_commit(&loan, &limits, err)
-               ? -1
-               : 0;
+    return api_read(call, &query, ret, err);
 }
 
 void api_list_users(struct api_call *call)
