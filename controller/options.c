@@ -3,7 +3,6 @@
 #include <stddef.h>
 
 #include "controller/base/flags.h"
-#include "controller/base/str.h"
 
 #define AT(member) offsetof(struct options, member)
 static const struct flag rows[] = {
@@ -65,25 +64,11 @@ static const struct flag rows[] = {
      "for tests: shift the time by the seconds in this file, which is read again and again"},
     {"log-level", FLAG_LEVEL, AT(log_level), 0, 0, "debug, info, warn or error (default info)"},
     {"log-format", FLAG_FORMAT, AT(log_format), 0, 0, "json or text (default json)"},
+    {"print-reasons", FLAG_BOOL, AT(print_reasons), 0, 0,
+     "list every condition reason, with what to do, and end"},
+    {"version", FLAG_BOOL, AT(version), 0, 0, "print the version and end"},
+    {"help", FLAG_BOOL, AT(help), 0, 0, "print this and end"},
 };
-
-static bool parse_action(const char *argument, struct options *options)
-{
-    static const struct {
-        const char *flag;
-        enum options_action action;
-    } actions[] = {{"--help", OPTIONS_HELP},
-                   {"-h", OPTIONS_HELP},
-                   {"--version", OPTIONS_VERSION},
-                   {"--print-reasons", OPTIONS_PRINT_REASONS}};
-    for (size_t i = 0; i < ARRAY_COUNT(actions); i++) {
-        if (text_equal(argument, actions[i].flag)) {
-            options->action = actions[i].action;
-            return true;
-        }
-    }
-    return false;
-}
 
 int options_parse(int argc, char **argv, struct options *ret, struct err *err)
 {
@@ -111,14 +96,8 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
         .log_level = LOG_INFO,
         .log_format = LOG_JSON,
     };
-    for (int i = 1; i < argc; i++) {
-        if (!parse_action(argv[i], &options) &&
-            flags_take(rows, ARRAY_COUNT(rows), argc, argv, &i, &options, err)) {
-            return -1;
-        }
-    }
     *ret = options;
-    return 0;
+    return flags_parse(rows, ARRAY_COUNT(rows), argc, argv, ret, err);
 }
 
 void options_print_help(void)
@@ -126,7 +105,4 @@ void options_print_help(void)
     (void)printf("tenantry-controller makes the Tenants of a Kubernetes cluster real.\n\n"
                  "Usage: tenantry-controller [flags]\n\nFlags:\n");
     flags_print(rows, ARRAY_COUNT(rows));
-    (void)printf("  --%-24s %s\n  --%-24s %s\n  --%-24s %s\n", "print-reasons",
-                 "list every condition reason, with what to do, and end", "version",
-                 "print the version and end", "help", "print this and end");
 }

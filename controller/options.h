@@ -9,10 +9,7 @@
 #include "controller/base/err.h"
 #include "controller/base/log.h"
 
-enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_PRINT_REASONS };
-
 struct options {
-    enum options_action action;
     const char *kubeconfig; /* NULL: as kubectl finds it, or in-cluster */
     const char *context;
     const char *registry_url_file; /* NULL: the environment variable TENANTRY_REGISTRY_URL */
@@ -43,9 +40,13 @@ struct options {
     bool disable_http2;
     enum log_level log_level;
     enum log_format log_format;
+    bool print_reasons; /* instead of all else, as the next two */
+    bool version;
+    bool help;
 };
 
-/* Strings point into argv. Errors: TERMINAL/InvalidOption, naming the flag. */
+/* Strings point into argv. Errors: TERMINAL/InvalidOption, naming the flag, and then *ret is half
+ * filled. */
 MUST_CHECK int options_parse(int argc, char **argv, struct options *ret, struct err *err);
 /* What --help says, on standard output. */
 void options_print_help(void);

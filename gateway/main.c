@@ -253,15 +253,13 @@ int main(int argc, char **argv)
         return 2;
     }
     log_configure(program.options.log_level, program.options.log_format);
-    switch (program.options.action) {
-    case OPTIONS_HELP:
+    if (program.options.help) {
         options_print_help();
         return EXIT_SUCCESS;
-    case OPTIONS_VERSION:
+    }
+    if (program.options.version) {
         (void)printf("tenantry-gateway %s\n", TENANTRY_VERSION);
         return EXIT_SUCCESS;
-    case OPTIONS_RUN:
-        break;
     }
     return run(&program);
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "controller/base/flags.h"
-#include "controller/base/str.h"
 
 #define AT(member) offsetof(struct options, member)
 static const struct flag rows[] = {
@@ -52,24 +51,13 @@ static const struct flag rows[] = {
      "for tests: shift the time by the seconds in this file, which is read again and again"},
     {"log-level", FLAG_LEVEL, AT(log_level), 0, 0, "debug, info, warn or error (default info)"},
     {"log-format", FLAG_FORMAT, AT(log_format), 0, 0, "json or text (default json)"},
+    {"version", FLAG_BOOL, AT(version), 0, 0, "print the version and end"},
+    {"help", FLAG_BOOL, AT(help), 0, 0, "print this and end"},
 };
-
-static bool parse_action(const char *argument, struct options *options)
-{
-    if (text_equal(argument, "--help") || text_equal(argument, "-h")) {
-        options->action = OPTIONS_HELP;
-        return true;
-    }
-    if (text_equal(argument, "--version")) {
-        options->action = OPTIONS_VERSION;
-        return true;
-    }
-    return false;
-}
 
 static int check(const struct options *options, struct err *err)
 {
-    if (options->action != OPTIONS_RUN) {
+    if (options->version || options->help) {
         return 0;
     }
     if (!options->registry_url_file || !options->password_file) {
@@ -103,14 +91,8 @@ int options_parse(int argc, char **argv, struct options *ret, struct err *err)
         .log_format = LOG_JSON,
     };
 
-    for (int i = 1; i < argc; i++) {
-        if (!parse_action(argv[i], &options) &&
-            flags_take(rows, ARRAY_COUNT(rows), argc, argv, &i, &options, err)) {
-            return -1;
-        }
-    }
     *ret = options;
-    return check(&options, err);
+    return flags_parse(rows, ARRAY_COUNT(rows), argc, argv, ret, err) || check(ret, err) ? -1 : 0;
 }
 
 void options_print_help(void)
@@ -119,6 +101,4 @@ void options_print_help(void)
         "tenantry-gateway decides about requests to tenants, and serves the tenant API.\n\n"
         "Usage: tenantry-gateway [flags]\n\nFlags:\n");
     flags_print(rows, ARRAY_COUNT(rows));
-    (void)printf("  --%-24s %s\n  --%-24s %s\n", "version", "print the version and end", "help",
-                 "print this and end");
 }

@@ -9,10 +9,7 @@
 #include "controller/base/err.h"
 #include "controller/base/log.h"
 
-enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
-
 struct options {
-    enum options_action action;
     const char *listen;
     const char *metrics_address;
     const char *domain;
@@ -37,9 +34,12 @@ struct options {
     int64_t drain_timeout_ms;
     enum log_level log_level;
     enum log_format log_format;
+    bool version; /* instead of all else, as the next one */
+    bool help;
 };
 
-/* Strings point into argv. Errors: TERMINAL/InvalidOption, naming the flag. */
+/* Strings point into argv. Errors: TERMINAL/InvalidOption, naming the flag, and then *ret is half
+ * filled. */
 MUST_CHECK int options_parse(int argc, char **argv, struct options *ret, struct err *err);
 void options_print_help(void);
 

@@ -53,10 +53,11 @@ static bool set_value(const struct flag *flag, const char *text, void *options)
     return false;
 }
 
-int flags_take(const struct flag *flags, size_t count, int argc, char **argv, int *index,
-               void *options, struct err *err)
+/* The flag at argv[*index]; moves *index to the last word of it. */
+static int take(const struct flag *flags, size_t count, int argc, char **argv, int *index,
+                void *options, struct err *err)
 {
-    const char *argument = argv[*index];
+    const char *argument = text_equal(argv[*index], "-h") ? "--help" : argv[*index];
     if (!str_starts_with(str_from(argument), STR("--"))) {
         return err_set(err, ERR_TERMINAL, "InvalidOption", "unexpected argument \"%s\"; see --help",
                        argument);
@@ -78,6 +79,17 @@ int flags_take(const struct flag *flags, size_t count, int argc, char **argv, in
     if (!set_value(flag, value, options)) {
         return err_set(err, ERR_TERMINAL, "InvalidOption", "--%s cannot be \"%s\": %s", flag->name,
                        value, flag->help);
+    }
+    return 0;
+}
+
+int flags_parse(const struct flag *flags, size_t count, int argc, char **argv, void *options,
+                struct err *err)
+{
+    for (int i = 1; i < argc; i++) {
+        if (take(flags, count, argc, argv, &i, options, err)) {
+            return -1;
+        }
     }
     return 0;
 }

@@ -27,10 +27,11 @@ struct flag {
     const char *help;
 };
 
-/* Take the flag at argv[*index], "--name=value", "--name value" or "--name" for a boolean, into
- * `options`, and move *index past what was used. Errors: TERMINAL/InvalidOption, naming it. */
-MUST_CHECK int flags_take(const struct flag *flags, size_t count, int argc, char **argv, int *index,
-                          void *options, struct err *err);
+/* Take what stands behind argv[0], "--name=value", "--name value" or "--name" for a boolean, into
+ * `options`, which hold the defaults; "-h" is "--help". The last one of a name counts. Errors:
+ * TERMINAL/InvalidOption, naming the flag, and then `options` are half filled. */
+MUST_CHECK int flags_parse(const struct flag *flags, size_t count, int argc, char **argv,
+                           void *options, struct err *err);
 
 /* One line a flag, to standard output. */
 void flags_print(const struct flag *flags, size_t count);

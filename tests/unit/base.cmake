@@ -1,4 +1,4 @@
-foreach(module arena attributes buf call cancel clock err hash js jsonw log map metrics secret str yml)
+foreach(module arena attributes buf call cancel clock err flags hash js jsonw log map metrics secret str yml)
   tenantry_test(test_base_${module} unit base/test_${module}.c tenantry_base)
 endforeach()
 
