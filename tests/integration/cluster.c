@@ -146,3 +146,58 @@ void cluster_make_config_map(struct cluster *cluster, const char *name)
                    "\"labels\":{\"made-by\":\"test\"}},\"data\":{\"key\":\"one\"}}",
                    name);
 }
+
+struct kube_client *cluster_connect(const struct kube_config *config, bool disable_http2)
+{
+    struct kube_client *client = NULL;
+    struct err err;
+    const struct kube_client_config client_config = {.name = "test",
+                                                     .disable_http2 = disable_http2};
+    CHECK_OK(kube_client_new(config, &client_config, &client, &err), &err);
+    return client;
+}
+
+struct str cluster_text(struct buf *buf, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    buf_clear(buf);
+    buf_vprintf(buf, format, arguments);
+    va_end(arguments);
+    return buf_str(buf);
+}
+
+struct kube_ref cluster_config_map(const struct cluster *cluster, const char *name)
+{
+    return (struct kube_ref){
+        .resource = &KUBE_CONFIG_MAPS, .namespace_ = cluster->namespace_, .name = name};
+}
+
+struct str cluster_config_map_json(struct buf *buf, const char *name, const char *value)
+{
+    return cluster_text(
+        buf,
+        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%s\"},"
+        "\"data\":{\"key\":\"%s\"}}",
+        name, value);
+}
+
+json_t *cluster_parse(const struct buf *body)
+{
+    json_t *value = NULL;
+    struct err err;
+    CHECK_OK(js_parse(buf_str(body), BODY_BYTES_MAX, &value, &err), &err);
+    return value;
+}
+
+json_t *cluster_add_config_map(const struct cluster *cluster, const char *name, const char *value)
+{
+    AUTO(buf) struct buf json = BUF(BODY_BYTES_MAX);
+    AUTO(buf) struct buf body = BUF(BODY_BYTES_MAX);
+    struct err err;
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
+    CHECK_OK(kube_create(cluster->client, NULL, &collection,
+                         cluster_config_map_json(&json, name, value), &body, &err),
+             &err);
+    return cluster_parse(&body);
+}

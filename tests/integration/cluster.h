@@ -40,4 +40,16 @@ double cluster_metric(const char *series);
 
 void cluster_make_config_map(struct cluster *cluster, const char *name);
 
+/* --- for tests of the client itself --- */
+
+struct kube_client *cluster_connect(const struct kube_config *config, bool disable_http2);
+/* Print into the buffer, whose earlier text goes; what is returned lies in it. */
+struct str cluster_text(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+json_t *cluster_parse(const struct buf *body); /* caller decrefs */
+/* In the test's namespace; with name NULL the collection. */
+struct kube_ref cluster_config_map(const struct cluster *cluster, const char *name);
+struct str cluster_config_map_json(struct buf *buf, const char *name, const char *value);
+/* Make a ConfigMap; returns its tree, which the caller decrefs. */
+json_t *cluster_add_config_map(const struct cluster *cluster, const char *name, const char *value);
+
 #endif

@@ -21,70 +21,13 @@ static const struct kube_resource GADGETS = {"nobody.example", "v1", "gadgets", 
 static const struct kube_resource SERVICE_ACCOUNTS = {"", "v1", "serviceaccounts", "ServiceAccount",
                                                       true};
 
-static struct kube_client *new_client(const struct kube_config *config, bool disable_http2)
-{
-    struct kube_client *client = NULL;
-    struct err err;
-    const struct kube_client_config client_config = {.name = "test",
-                                                     .disable_http2 = disable_http2};
-    CHECK_OK(kube_client_new(config, &client_config, &client, &err), &err);
-    return client;
-}
-
-static struct str text_of(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static struct str text_of(struct buf *buf, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    buf_clear(buf);
-    buf_vprintf(buf, format, arguments);
-    va_end(arguments);
-    return buf_str(buf);
-}
-
-static struct kube_ref config_map(const struct cluster *cluster, const char *name)
-{
-    return (struct kube_ref){
-        .resource = &KUBE_CONFIG_MAPS, .namespace_ = cluster->namespace_, .name = name};
-}
-
-static struct str config_map_json(struct buf *buf, const char *name, const char *value)
-{
-    return text_of(buf,
-                   "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%s\"},"
-                   "\"data\":{\"key\":\"%s\"}}",
-                   name, value);
-}
-
-static json_t *parsed(const struct buf *body)
-{
-    json_t *value = NULL;
-    struct err err;
-    CHECK_OK(js_parse(buf_str(body), BODY_MAX_BYTES, &value, &err), &err);
-    return value;
-}
-
-/* Make a ConfigMap; returns its tree, which the caller decrefs. */
-static json_t *create(const struct cluster *cluster, const char *name, const char *value)
-{
-    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
-    AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
-    struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
-    CHECK_OK(kube_create(cluster->client, NULL, &collection, config_map_json(&json, name, value),
-                         &body, &err),
-             &err);
-    return parsed(&body);
-}
-
 static json_t *fetch(const struct cluster *cluster, const char *name)
 {
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
     struct err err;
-    const struct kube_ref ref = config_map(cluster, name);
+    const struct kube_ref ref = cluster_config_map(cluster, name);
     CHECK_OK(kube_get(cluster->client, NULL, &ref, &body, &err), &err);
-    return parsed(&body);
+    return cluster_parse(&body);
 }
 
 /* --- verbs ------------------------------------------------------------------------------------ */
@@ -93,15 +36,15 @@ static void object_can_be_created_read_changed_and_deleted(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
-    const struct kube_ref ref = config_map(cluster, "life");
+    const struct kube_ref ref = cluster_config_map(cluster, "life");
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
-    AUTO(json) json_t *made = create(cluster, "life", "one");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "life", "one");
     CHECK_TEXT(js_text_or(made, "/data/key", ""), "one");
 
     CHECK_OK(kube_patch(cluster->client, NULL, &ref, KUBE_PATCH_MERGE, "tester",
                         STR("{\"data\":{\"key\":\"two\"}}"), &body, &err),
              &err);
-    AUTO(json) json_t *patched = parsed(&body);
+    AUTO(json) json_t *patched = cluster_parse(&body);
     CHECK_TEXT(js_text_or(patched, "/data/key", ""), "two");
 
     json_object_set_new(json_object_get(patched, "data"), "key", json_string("three"));
@@ -124,11 +67,11 @@ static void c49_apply_makes_the_object_and_owns_its_fields(void **state)
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
     struct err err;
-    const struct kube_ref ref = config_map(cluster, "applied");
+    const struct kube_ref ref = cluster_config_map(cluster, "applied");
     CHECK_OK(kube_apply(cluster->client, NULL, &ref, "tester",
-                        config_map_json(&json, "applied", "ours"), &body, &err),
+                        cluster_config_map_json(&json, "applied", "ours"), &body, &err),
              &err);
-    AUTO(json) json_t *made = parsed(&body);
+    AUTO(json) json_t *made = cluster_parse(&body);
     CHECK_TEXT(js_text_or(made, "/metadata/managedFields/0/manager", ""), "tester");
     CHECK_TEXT(js_text_or(made, "/metadata/managedFields/0/operation", ""), "Apply");
 
@@ -138,17 +81,17 @@ static void c49_apply_makes_the_object_and_owns_its_fields(void **state)
                         STR("{\"data\":{\"key\":\"theirs\",\"other\":\"theirs\"}}"), NULL, &err),
              &err);
     CHECK_OK(kube_apply(cluster->client, NULL, &ref, "tester",
-                        config_map_json(&json, "applied", "ours"), &body, &err),
+                        cluster_config_map_json(&json, "applied", "ours"), &body, &err),
              &err);
-    AUTO(json) json_t *applied = parsed(&body);
+    AUTO(json) json_t *applied = cluster_parse(&body);
     CHECK_TEXT(js_text_or(applied, "/data/key", ""), "ours");
     CHECK_TEXT(js_text_or(applied, "/data/other", ""), "theirs");
 
     /* The same intent again changes nothing. */
     CHECK_OK(kube_apply(cluster->client, NULL, &ref, "tester",
-                        config_map_json(&json, "applied", "ours"), &body, &err),
+                        cluster_config_map_json(&json, "applied", "ours"), &body, &err),
              &err);
-    AUTO(json) json_t *again = parsed(&body);
+    AUTO(json) json_t *again = cluster_parse(&body);
     CHECK_TEXT(js_text_or(again, "/metadata/resourceVersion", ""),
                js_text_or(applied, "/metadata/resourceVersion", "-"));
 }
@@ -158,10 +101,10 @@ static void c51_creating_twice_is_already_exists(void **state)
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
-    AUTO(json) json_t *made = create(cluster, "twice", "one");
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "twice", "one");
     CHECK_FAILS(kube_create(cluster->client, NULL, &collection,
-                            config_map_json(&json, "twice", "two"), NULL, &err),
+                            cluster_config_map_json(&json, "twice", "two"), NULL, &err),
                 &err, ERR_CONFLICT, "AlreadyExists");
 }
 
@@ -169,8 +112,8 @@ static void c51_replacing_a_stale_version_is_a_conflict(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
-    const struct kube_ref ref = config_map(cluster, "stale");
-    AUTO(json) json_t *made = create(cluster, "stale", "one");
+    const struct kube_ref ref = cluster_config_map(cluster, "stale");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "stale", "one");
     CHECK_OK(kube_patch(cluster->client, NULL, &ref, KUBE_PATCH_MERGE, "tester",
                         STR("{\"data\":{\"key\":\"two\"}}"), NULL, &err),
              &err);
@@ -184,8 +127,8 @@ static void c30_deletion_keeps_to_its_preconditions(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
-    const struct kube_ref ref = config_map(cluster, "guarded");
-    AUTO(json) json_t *made = create(cluster, "guarded", "one");
+    const struct kube_ref ref = cluster_config_map(cluster, "guarded");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "guarded", "one");
     const char *uid = js_text_or(made, "/metadata/uid", "");
     CHECK_FAILS(kube_delete(cluster->client, NULL, &ref, "00000000-0000-0000-0000-000000000000",
                             NULL, &err),
@@ -203,8 +146,8 @@ static void json_patch_is_guarded_by_its_test(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
-    const struct kube_ref ref = config_map(cluster, "tested");
-    AUTO(json) json_t *made = create(cluster, "tested", "one");
+    const struct kube_ref ref = cluster_config_map(cluster, "tested");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "tested", "one");
     CHECK_FAILS(kube_patch(cluster->client, NULL, &ref, KUBE_PATCH_JSON, "tester",
                            STR("[{\"op\":\"test\",\"path\":\"/data/key\",\"value\":\"two\"},"
                                "{\"op\":\"replace\",\"path\":\"/data/key\",\"value\":\"three\"}]"),
@@ -234,9 +177,9 @@ static void invalid_object_is_terminal(void **state)
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
     CHECK_FAILS(kube_create(cluster->client, NULL, &collection,
-                            config_map_json(&json, "Not_A_Name", "x"), NULL, &err),
+                            cluster_config_map_json(&json, "Not_A_Name", "x"), NULL, &err),
                 &err, ERR_TERMINAL, "Invalid");
     CHECK_TEXT(err.code, "422");
     CHECK_NOT_NULL(strstr(err.message, "Not_A_Name"));
@@ -267,21 +210,21 @@ static void c15_impossible_names_are_not_sent(void **state)
     const char *const names[] = {"", ".", "..", "a/b", "../secrets", "a%2fb", long_name};
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
         struct err err;
-        const struct kube_ref ref = config_map(cluster, names[i]);
+        const struct kube_ref ref = cluster_config_map(cluster, names[i]);
         CHECK_FAILS(kube_get(cluster->client, NULL, &ref, &body, &err), &err, ERR_TERMINAL,
                     "InvalidName");
     }
     const char *const odd[] = {"a?b", "a#b", "a b", "ü", "a&b=c;d"};
     for (size_t i = 0; i < ARRAY_COUNT(odd); i++) { /* these reach the server as what they are */
         struct err err;
-        const struct kube_ref ref = config_map(cluster, odd[i]);
+        const struct kube_ref ref = cluster_config_map(cluster, odd[i]);
         CHECK_FAILS(kube_get(cluster->client, NULL, &ref, &body, &err), &err, ERR_NOT_FOUND,
                     "NotFound");
         CHECK_NOT_NULL(strstr(err.message, odd[i]));
     }
     long_name[253] = '\0';
     struct err err;
-    const struct kube_ref longest = config_map(cluster, long_name);
+    const struct kube_ref longest = cluster_config_map(cluster, long_name);
     CHECK_FAILS(kube_get(cluster->client, NULL, &longest, &body, &err), &err, ERR_NOT_FOUND,
                 "NotFound");
 }
@@ -290,7 +233,7 @@ static void collection_is_never_deleted(void **state)
 {
     const struct cluster *cluster = *state;
     struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
     CHECK_FAILS(kube_delete(cluster->client, NULL, &collection, NULL, NULL, &err), &err,
                 ERR_TERMINAL, "InvalidName");
 }
@@ -300,9 +243,9 @@ static void small_buffer_bounds_the_answer_but_not_the_error(void **state)
     const struct cluster *cluster = *state;
     AUTO(buf) struct buf small = BUF(64);
     struct err err;
-    AUTO(json) json_t *made = create(cluster, "small", "one");
-    const struct kube_ref ref = config_map(cluster, "small");
-    const struct kube_ref missing = config_map(cluster, "missing");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "small", "one");
+    const struct kube_ref ref = cluster_config_map(cluster, "small");
+    const struct kube_ref missing = cluster_config_map(cluster, "missing");
     CHECK_FAILS(kube_get(cluster->client, NULL, &ref, &small, &err), &err, ERR_TERMINAL,
                 "ResponseTooLarge");
     CHECK_FAILS(kube_get(cluster->client, NULL, &missing, &small, &err), &err, ERR_NOT_FOUND,
@@ -333,8 +276,8 @@ static void impersonated_user_is_forbidden(void **state)
     struct kube_config config = cluster->config;
     config.impersonate = headers;
     config.impersonate_count = ARRAY_COUNT(headers);
-    struct kube_client *client = new_client(&config, false);
-    const struct kube_ref ref = config_map(cluster, "any");
+    struct kube_client *client = cluster_connect(&config, false);
+    const struct kube_ref ref = cluster_config_map(cluster, "any");
     CHECK_FAILS(kube_get(client, NULL, &ref, &body, &err), &err, ERR_RETRY, "Forbidden");
     CHECK_NOT_NULL(strstr(err.message, "\"ann\""));
     kube_client_free(client);
@@ -347,7 +290,7 @@ static void wrong_token_is_unauthorized(void **state)
     struct err err;
     struct kube_config config = without_identity(&cluster->config);
     secret_set(&config.token, STR("wrong"));
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     CHECK_FAILS(kube_get_path(client, NULL, "/api/v1/namespaces", &body, &err), &err, ERR_RETRY,
                 "Unauthorized");
     kube_client_free(client);
@@ -375,7 +318,7 @@ static char *request_token(const struct cluster *cluster)
         CHECK_TEXT(err.reason, "NotFound");
         CHECK(cancel_sleep_ms(NULL, 50));
     }
-    AUTO(json) json_t *answer = parsed(&body);
+    AUTO(json) json_t *answer = cluster_parse(&body);
     return xstrdup(js_text_or(answer, "/status/token", ""));
 }
 
@@ -400,14 +343,14 @@ static void c12_in_cluster_account_works_and_its_token_is_refreshed(void **state
 
     /* The credentials have read the wrong token when the right one comes: the 401 makes them read
      * again, within the same call. */
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     CHECK_FAILS(kube_get_path(client, NULL, "/api/v1/namespaces", &body, &err), &err, ERR_RETRY,
                 "Unauthorized");
     free(folder_write(folder, "token", str_from(token), 0600));
     CHECK_FAILS(kube_get_path(client, NULL, "/api/v1/namespaces", &body, &err), &err, ERR_RETRY,
                 "Forbidden");
     AUTO(buf) struct buf account = BUF(256);
-    text_of(&account, "system:serviceaccount:%s:default", cluster->namespace_);
+    cluster_text(&account, "system:serviceaccount:%s:default", cluster->namespace_);
     CHECK_NOT_NULL(strstr(err.message, buf_text(&account)));
     kube_client_free(client);
     kube_config_release(&config);
@@ -424,7 +367,7 @@ static void other_authority_is_not_trusted(void **state)
     struct pki_entity *stranger = pki_authority("stranger");
     struct kube_config config = without_identity(&cluster->config);
     config.ca_pem = pki_certificate(stranger);
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     CHECK_FAILS(kube_get_path(client, NULL, "/livez", &body, &err), &err, ERR_RETRY,
                 "TLSVerificationFailed");
     kube_client_free(client);
@@ -438,11 +381,11 @@ static void c09_server_name_of_the_configuration_is_verified(void **state)
     struct err err;
     struct kube_config config = cluster->config;
     config.tls_server_name = "kubernetes.default.svc"; /* which its certificate has */
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     CHECK_OK(kube_get_path(client, NULL, "/livez", &body, &err), &err);
     kube_client_free(client);
     config.tls_server_name = "elsewhere.example";
-    client = new_client(&config, false);
+    client = cluster_connect(&config, false);
     CHECK_FAILS(kube_get_path(client, NULL, "/livez", &body, &err), &err, ERR_RETRY,
                 "TLSVerificationFailed");
     kube_client_free(client);
@@ -458,9 +401,9 @@ static void c46_closed_fence_stops_writes_but_no_reads(void **state)
     struct err err;
     struct fence fence = {0};
     const struct call call = {.fence = &fence};
-    const struct kube_ref collection = config_map(cluster, NULL);
-    const struct kube_ref ref = config_map(cluster, "fenced");
-    const struct str object = config_map_json(&json, "fenced", "one");
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
+    const struct kube_ref ref = cluster_config_map(cluster, "fenced");
+    const struct str object = cluster_config_map_json(&json, "fenced", "one");
     CHECK_FAILS(kube_create(cluster->client, &call, &collection, object, NULL, &err), &err,
                 ERR_CANCELED, "LeadershipLost");
     CHECK_FAILS(kube_apply(cluster->client, &call, &ref, "tester", object, NULL, &err), &err,
@@ -486,11 +429,11 @@ static void requests_are_counted_under_the_usual_names(void **state)
     AUTO(buf) struct buf page = BUF((size_t)4 * BODY_MAX_BYTES);
     AUTO(buf) struct buf line = BUF(1024);
     CHECK(metrics_render(&page));
-    text_of(&line, "rest_client_requests_total{code=\"404\",method=\"GET\",host=\"%s\"} ",
-            strstr(cluster->config.server, "://") + 3);
+    cluster_text(&line, "rest_client_requests_total{code=\"404\",method=\"GET\",host=\"%s\"} ",
+                 strstr(cluster->config.server, "://") + 3);
     CHECK_NOT_NULL(strstr(buf_text(&page), buf_text(&line)));
-    text_of(&line, "rest_client_request_duration_seconds_count{verb=\"PATCH\",host=\"%s\"} ",
-            strstr(cluster->config.server, "://") + 3);
+    cluster_text(&line, "rest_client_request_duration_seconds_count{verb=\"PATCH\",host=\"%s\"} ",
+                 strstr(cluster->config.server, "://") + 3);
     CHECK_NOT_NULL(strstr(buf_text(&page), buf_text(&line)));
 }
 

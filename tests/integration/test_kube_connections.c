@@ -12,63 +12,6 @@
 
 enum { BODY_MAX_BYTES = 1 << 20 };
 
-static struct kube_client *new_client(const struct kube_config *config, bool disable_http2)
-{
-    struct kube_client *client = NULL;
-    struct err err;
-    const struct kube_client_config client_config = {.name = "test",
-                                                     .disable_http2 = disable_http2};
-    CHECK_OK(kube_client_new(config, &client_config, &client, &err), &err);
-    return client;
-}
-
-static struct str text_of(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static struct str text_of(struct buf *buf, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    buf_clear(buf);
-    buf_vprintf(buf, format, arguments);
-    va_end(arguments);
-    return buf_str(buf);
-}
-
-static struct kube_ref config_map(const struct cluster *cluster, const char *name)
-{
-    return (struct kube_ref){
-        .resource = &KUBE_CONFIG_MAPS, .namespace_ = cluster->namespace_, .name = name};
-}
-
-static struct str config_map_json(struct buf *buf, const char *name, const char *value)
-{
-    return text_of(buf,
-                   "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%s\"},"
-                   "\"data\":{\"key\":\"%s\"}}",
-                   name, value);
-}
-
-static json_t *parsed(const struct buf *body)
-{
-    json_t *value = NULL;
-    struct err err;
-    CHECK_OK(js_parse(buf_str(body), BODY_MAX_BYTES, &value, &err), &err);
-    return value;
-}
-
-/* Make a ConfigMap; returns its tree, which the caller decrefs. */
-static json_t *create(const struct cluster *cluster, const char *name, const char *value)
-{
-    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
-    AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
-    struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
-    CHECK_OK(kube_create(cluster->client, NULL, &collection, config_map_json(&json, name, value),
-                         &body, &err),
-             &err);
-    return parsed(&body);
-}
-
 /* --- streams ---------------------------------------------------------------------------------- */
 
 struct stream {
@@ -98,8 +41,8 @@ static int on_data(void *context, struct str data, struct err *err)
 static void watch_streams_objects_or_their_metadata(void **state)
 {
     const struct cluster *cluster = *state;
-    const struct kube_ref collection = config_map(cluster, NULL);
-    AUTO(json) json_t *made = create(cluster, "watched", "data-of-the-object");
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "watched", "data-of-the-object");
     for (int metadata_only = 0; metadata_only <= 1; metadata_only++) {
         struct stream stream;
         struct err err;
@@ -125,15 +68,15 @@ static void list_streams_metadata_in_one_object(void **state)
     const struct cluster *cluster = *state;
     struct stream stream;
     struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
-    AUTO(json) json_t *made = create(cluster, "listed", "data-of-the-object");
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "listed", "data-of-the-object");
     stream_init(&stream);
     const struct kube_stream request = {.query = "limit=500",
                                         .metadata_only = true,
                                         .on_data = on_data,
                                         .on_data_context = &stream};
     CHECK_OK(kube_stream(cluster->client, NULL, &collection, &request, &err), &err);
-    AUTO(json) json_t *list = parsed(&stream.seen);
+    AUTO(json) json_t *list = cluster_parse(&stream.seen);
     CHECK_TEXT(js_text_or(list, "/kind", ""), "PartialObjectMetadataList");
     CHECK_NULL(strstr(buf_text(&stream.seen), "data-of-the-object"));
     buf_release(&stream.seen);
@@ -144,7 +87,7 @@ static void stream_from_a_compacted_version_is_expired(void **state)
     const struct cluster *cluster = *state;
     struct stream stream;
     struct err err;
-    const struct kube_ref collection = config_map(cluster, NULL);
+    const struct kube_ref collection = cluster_config_map(cluster, NULL);
     stream_init(&stream);
     const struct kube_stream request = {
         .query = "watch=1&timeoutSeconds=1&resourceVersion=1&resourceVersionMatch=NotOlderThan",
@@ -231,11 +174,11 @@ static void await_first_bytes(struct stream *stream)
 static void c01_streams_and_calls_share_a_connection(void **state)
 {
     const struct cluster *cluster = *state;
-    AUTO(json) json_t *made = create(cluster, "shared", "one");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "shared", "one");
     AUTO(free) char *url = NULL;
     struct kube_config config;
     struct relay *relay = relay_to(cluster, &config, &url);
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     struct cancel *cancel = cancel_new(NULL);
     struct watcher watchers[STREAMS];
     struct caller callers[CALLERS];
@@ -243,12 +186,13 @@ static void c01_streams_and_calls_share_a_connection(void **state)
     pthread_t calling[CALLERS];
     for (size_t i = 0; i < STREAMS; i++) {
         watchers[i] = (struct watcher){
-            .client = client, .collection = config_map(cluster, NULL), .cancel = cancel};
+            .client = client, .collection = cluster_config_map(cluster, NULL), .cancel = cancel};
         stream_init(&watchers[i].stream);
         CHECK_INT(pthread_create(&watching[i], NULL, watch_until_end, &watchers[i]), 0);
     }
     for (size_t i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){.client = client, .ref = config_map(cluster, "shared")};
+        callers[i] =
+            (struct caller){.client = client, .ref = cluster_config_map(cluster, "shared")};
         CHECK_INT(pthread_create(&calling[i], NULL, call_often, &callers[i]), 0);
     }
     for (size_t i = 0; i < CALLERS; i++) {
@@ -278,12 +222,12 @@ static void c01_streams_and_calls_share_a_connection(void **state)
 static void c01_http2_can_be_switched_off(void **state)
 {
     const struct cluster *cluster = *state;
-    AUTO(json) json_t *made = create(cluster, "plain", "one");
-    struct kube_client *client = new_client(&cluster->config, true);
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "plain", "one");
+    struct kube_client *client = cluster_connect(&cluster->config, true);
     struct caller callers[CALLERS];
     pthread_t calling[CALLERS];
     for (size_t i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){.client = client, .ref = config_map(cluster, "plain")};
+        callers[i] = (struct caller){.client = client, .ref = cluster_config_map(cluster, "plain")};
         CHECK_INT(pthread_create(&calling[i], NULL, call_often, &callers[i]), 0);
     }
     for (size_t i = 0; i < CALLERS; i++) {
@@ -296,16 +240,16 @@ static void c01_http2_can_be_switched_off(void **state)
 static void c02_silent_connection_is_given_up_for_a_new_one(void **state)
 {
     const struct cluster *cluster = *state;
-    AUTO(json) json_t *made = create(cluster, "silent", "one");
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "silent", "one");
     AUTO(buf) struct buf body = BUF(BODY_MAX_BYTES);
     AUTO(free) char *url = NULL;
     struct kube_config config;
     struct err err;
     pthread_t thread;
     struct relay *relay = relay_to(cluster, &config, &url);
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     struct watcher watcher = {
-        .client = client, .collection = config_map(cluster, NULL), .idle_timeout_ms = 1000};
+        .client = client, .collection = cluster_config_map(cluster, NULL), .idle_timeout_ms = 1000};
     stream_init(&watcher.stream);
     CHECK_INT(pthread_create(&thread, NULL, watch_until_end, &watcher), 0);
     await_first_bytes(&watcher.stream);
@@ -331,7 +275,7 @@ static void c04_late_call_takes_its_connection_with_it(void **state)
     struct kube_config config;
     struct err err;
     struct relay *relay = relay_to(cluster, &config, &url);
-    struct kube_client *client = new_client(&config, false);
+    struct kube_client *client = cluster_connect(&config, false);
     CHECK_OK(kube_get_path(client, NULL, "/livez", &body, &err), &err);
     relay_freeze(relay);
     const struct call call = {.deadline_ms = clock_monotonic_ms() + 1200};
@@ -352,9 +296,9 @@ static void c07_reset_connection_costs_a_read_nothing(void **state)
     struct err err;
     pthread_t thread;
     struct relay *relay = relay_to(cluster, &config, &url);
-    struct kube_client *client = new_client(&config, false);
-    AUTO(json) json_t *made = create(cluster, "reset", "one");
-    struct watcher watcher = {.client = client, .collection = config_map(cluster, NULL)};
+    struct kube_client *client = cluster_connect(&config, false);
+    AUTO(json) json_t *made = cluster_add_config_map(cluster, "reset", "one");
+    struct watcher watcher = {.client = client, .collection = cluster_config_map(cluster, NULL)};
     stream_init(&watcher.stream);
     CHECK_INT(pthread_create(&thread, NULL, watch_until_end, &watcher), 0);
     await_first_bytes(&watcher.stream);
