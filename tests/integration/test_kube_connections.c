@@ -260,7 +260,7 @@ static void c02_silent_connection_is_given_up_for_a_new_one(void **state)
     CHECK_FAILS(watcher.result, &watcher.err, ERR_RETRY, "ConnectionSilent");
     int64_t begun_ms = clock_monotonic_ms();
     CHECK_OK(kube_get_path(client, NULL, "/livez", &body, &err), &err);
-    CHECK(clock_monotonic_ms() - begun_ms < 2000);
+    CHECK(clock_monotonic_ms() - begun_ms < 20000); /* not by a time-out of 30 s */
     CHECK_INT(relay_accepted(relay), 2);
     buf_release(&watcher.stream.seen);
     kube_client_free(client);

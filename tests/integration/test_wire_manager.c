@@ -164,7 +164,7 @@ static void c36_a_change_does_not_wait_for_an_old_errors_backoff(void **state)
     int64_t begun_ms = clock_monotonic_ms();
     fixture_patch_map(wire->fixture, "a", "{\"data\":{\"in\":\"two\"}}");
     EVENTUALLY(fixture_map_has(wire->fixture, "a", "/data/out", "two"));
-    CHECK(clock_monotonic_ms() - begun_ms < 1000);
+    CHECK(clock_monotonic_ms() - begun_ms < 2400);
     process_stop(wire->fixture, &process);
 }
 
