@@ -58,11 +58,12 @@ static int take(const struct flag *flags, size_t count, int argc, char **argv, i
                 void *options, struct err *err)
 {
     const char *argument = text_equal(argv[*index], "-h") ? "--help" : argv[*index];
-    if (!str_starts_with(str_from(argument), STR("--"))) {
+    struct str rest = str_from(argument);
+    if (!str_starts_with(rest, STR("--"))) {
         return err_set(err, ERR_TERMINAL, "InvalidOption", "unexpected argument \"%s\"; see --help",
                        argument);
     }
-    struct str rest = str_from(argument + 2);
+    rest = (struct str){rest.ptr + 2, rest.len - 2};
     bool has_value = strchr(argument, '=') != NULL;
     const struct flag *flag = find(flags, count, str_cut(&rest, '='));
     if (!flag) {
