@@ -1,6 +1,7 @@
 #include "controller/runtime/process_metrics.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +19,9 @@ static struct metric resident_metric =
     METRIC_GAUGE("process_resident_memory_bytes", "Resident memory size in bytes.", NULL);
 static struct metric virtual_metric =
     METRIC_GAUGE("process_virtual_memory_bytes", "Virtual memory size in bytes.", NULL);
+static struct metric heap_metric =
+    METRIC_GAUGE("tenantry_heap_bytes",
+                 "Memory of the C heap: what is in use, and what is free in it.", "state");
 static struct metric cpu_metric = METRIC_COUNTER(
     "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", NULL);
 static struct metric fds_metric =
@@ -49,6 +53,14 @@ static void collect_memory(void)
         metric_set(&virtual_metric, (double)strtoull(rest, &rest, 10) * page_bytes);
         metric_set(&resident_metric, (double)strtoull(rest, &rest, 10) * page_bytes);
     }
+}
+
+/* mallinfo2(3): resident memory that neither this nor the libraries explain is fragmentation. */
+static void collect_heap(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    metric_set(&heap_metric, (double)info.uordblks + (double)info.hblkhd, "used");
+    metric_set(&heap_metric, (double)info.fordblks, "free");
 }
 
 static size_t count_entries(const char *path)
@@ -90,6 +102,7 @@ static void collect(void *context)
 {
     (void)context;
     collect_memory();
+    collect_heap();
     collect_counts();
     collect_cpu();
 }
