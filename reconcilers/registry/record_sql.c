@@ -166,8 +166,7 @@ int record_loads(struct sql_conn *conn, const struct call *call, struct arena *a
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT server, count(*) FROM public.tenants "
-                "WHERE status <> 'deleted' AND server IS NOT NULL GROUP BY server");
+    SQL(&query, "SELECT server, tenants FROM public.server_loads");
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
     }

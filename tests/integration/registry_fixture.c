@@ -129,7 +129,7 @@ void fixture_empty(struct sql_conn *conn)
 {
     /* The usage ledger refuses even that, but to a superuser who asks twice. */
     postgres_run(conn, "SET session_replication_role = replica; "
-                       "TRUNCATE public.tenants CASCADE; "
+                       "TRUNCATE public.tenants, public.server_loads CASCADE; "
                        "RESET session_replication_role");
 }
 

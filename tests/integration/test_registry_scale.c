@@ -10,9 +10,9 @@
 #include "reconcilers/registry/snapshot_record.h"
 #include "reconcilers/registry/steps.h"
 
-enum { TENANTS = 10000 };
+enum { TENANTS = 10000, FEW = 60 };
 
-static void fill(struct sql_conn *conn)
+static void fill(struct sql_conn *conn, int tenants)
 {
     postgres_run(
         conn,
@@ -38,7 +38,7 @@ static void fill(struct sql_conn *conn)
         "FROM (SELECT *, row_number() OVER () n FROM public.tenants WHERE status = 'deleted') t; "
         "UPDATE public.tenants SET purge_policy = 'Delete' WHERE status = 'deleted'; "
         "ANALYZE",
-        TENANTS);
+        tenants);
 }
 
 static int64_t sequential_reads(struct sql_conn *conn)
@@ -72,19 +72,14 @@ static void look(const struct fixture *fixture, const char *name, const char *ui
              &run.err);
 }
 
-static void a_look_at_a_tenant_reads_no_table_from_end_to_end(void **state)
+/* Since sequential_reads() said `before`. */
+static void check_few_were_read(struct fixture *fixture, int64_t before)
 {
-    const struct fixture *fixture = *state;
-
-    fill(fixture->conn);
-    look(fixture, "t7777", "uid-7777"); /* what differs is put right first */
-    int64_t before = sequential_reads(fixture->conn);
-    look(fixture, "t7777", "uid-7777");
     /* The pool's session tells its numbers when it is idle, or at its end. */
-    registry_free(((struct fixture *)*state)->services.registry);
+    registry_free(fixture->services.registry);
     AUTO(secret) struct secret uri = {0};
     fixture_uri(&uri);
-    ((struct fixture *)*state)->services.registry = registry_new(&uri, 2);
+    fixture->services.registry = registry_new(&uri, 2);
     postgres_wait("SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE usename = "
                   "'registry_test'");
     int64_t read = sequential_reads(fixture->conn) - before;
@@ -97,6 +92,63 @@ static void a_look_at_a_tenant_reads_no_table_from_end_to_end(void **state)
     }
 }
 
+/* Choosing a server for one more tenant is registering it: no more is read than for the first. */
+static void check_registering_reads_little(struct fixture *fixture)
+{
+    AUTO(run) struct run first = {0};
+    AUTO(run) struct run run = {0};
+    const struct tenant warm = fixture_tenant("warm", "uid-warm");
+    const struct tenant tenant = fixture_tenant("onemore", "uid-onemore");
+
+    run_record(&first, fixture, &warm, &tier_premium);
+    int64_t before = sequential_reads(fixture->conn);
+    run_record(&run, fixture, &tenant, &tier_premium);
+    check_few_were_read(fixture, before);
+}
+
+static void a_look_at_a_tenant_reads_no_table_from_end_to_end(void **state)
+{
+    const struct fixture *fixture = *state;
+
+    fill(fixture->conn, TENANTS);
+    look(fixture, "t7777", "uid-7777"); /* what differs is put right first */
+    int64_t before = sequential_reads(fixture->conn);
+    look(fixture, "t7777", "uid-7777");
+    check_few_were_read(*state, before);
+    check_registering_reads_little(*state);
+}
+
+/* The counts follow every change, whoever makes it. */
+static void loads_are_what_counting_says(void **state)
+{
+    static const char *const changes[] = {
+        "UPDATE public.tenants SET status = 'deleted' WHERE subdomain LIKE 't1%'",
+        "UPDATE public.tenants SET status = 'active' WHERE subdomain LIKE 't12%'",
+        "UPDATE public.tenants SET status = 'suspended' WHERE subdomain LIKE 't12%'",
+        "UPDATE public.tenants SET server = 'secondary' WHERE subdomain LIKE 't2%'",
+        "UPDATE public.tenants SET server = NULL WHERE subdomain = 't33'",
+        "UPDATE public.tenants SET server = 'primary' WHERE subdomain = 't33'",
+        "DELETE FROM public.tenants WHERE subdomain IN ('t44', 't50', 't55')",
+        "UPDATE public.tenants SET status = 'deleted' WHERE server = 'secondary'",
+    };
+    const struct fixture *fixture = *state;
+
+    fill(fixture->conn, FEW);
+    postgres_run(fixture->conn, "DELETE FROM public.tenant_billing");
+    for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
+        postgres_run(fixture->conn, "%s", changes[i]);
+        int64_t different = postgres_int(
+            fixture->conn,
+            "SELECT count(*) FROM (SELECT server, count(*) AS tenants FROM public.tenants "
+            "WHERE status <> 'deleted' AND server IS NOT NULL GROUP BY server) counted "
+            "FULL JOIN public.server_loads kept USING (server, tenants) "
+            "WHERE kept IS NULL OR counted IS NULL");
+        if (different != 0) {
+            fail_msg("after %s", changes[i]);
+        }
+    }
+}
+
 static void what_is_due_is_found_by_its_time(void **state)
 {
     const struct fixture *fixture = *state;
@@ -105,7 +157,7 @@ static void what_is_due_is_found_by_its_time(void **state)
     const struct tenant tenant = fixture_tenant("t1", "uid-1");
     size_t count = 0;
 
-    fill(fixture->conn);
+    fill(fixture->conn, TENANTS);
     run_init(&run, fixture, &tenant, &tier_premium);
     CHECK_OK(
         purge_list(fixture->services.registry, &run.rc, clock_wall_s(), &ids, &count, &run.err),
@@ -132,7 +184,7 @@ static void statements_of_other_programs_use_indexes(void **state)
     };
     const struct fixture *fixture = *state;
 
-    fill(fixture->conn);
+    fill(fixture->conn, TENANTS);
     for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
         AUTO(sql) struct sql query = {0};
         AUTO(sql_rows) struct sql_rows *rows = NULL;
@@ -155,6 +207,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_look_at_a_tenant_reads_no_table_from_end_to_end,
                                         fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(loads_are_what_counting_says, fixture_set_up,
+                                        fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_is_due_is_found_by_its_time, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(statements_of_other_programs_use_indexes, fixture_set_up,
