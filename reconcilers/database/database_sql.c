@@ -92,6 +92,24 @@ static int observe_roles(struct sql_conn *conn, const struct call *call, struct 
     return 0;
 }
 
+/* Whether the controller acts as the role whose oid is that column, by a grant of its own. Not by
+ * pg_has_role: for that the server lists all that the controller is a member of, which are the
+ * owners of all tenants, and after each grant to anybody it lists them anew. */
+static void append_acts_as(struct sql *query, struct sql_conn *conn, const char *table,
+                           const char *column)
+{
+    SQL(query, "EXISTS (SELECT FROM pg_roles me WHERE me.rolname = current_user AND (me.rolsuper "
+               "OR me.oid = ");
+    sql_ident2(query, table, column);
+    SQL(query, " OR EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = ");
+    sql_ident2(query, table, column);
+    if (sql_server_version(conn) >= POSTGRES_16) {
+        SQL(query, " AND m.inherit_option AND m.set_option)))");
+    } else {
+        SQL(query, " AND me.rolinherit)))");
+    }
+}
+
 /* Who the controller is, what it can act as, whether anything bears the scope's names yet, and what
  * its database may be made of: all that there is to know of a new tenant, in one round trip. */
 static int observe_self(struct sql_conn *conn, const struct call *call, struct arena *arena,
@@ -102,12 +120,9 @@ static int observe_self(struct sql_conn *conn, const struct call *call, struct a
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT current_user, "
-                "coalesce((SELECT pg_has_role(oid, 'USAGE')");
-    if (sql_server_version(conn) >= POSTGRES_16) {
-        SQL(&query, " AND pg_has_role(oid, 'SET')");
-    }
-    SQL(&query, " FROM pg_roles WHERE rolname = ");
+    SQL(&query, "SELECT current_user, coalesce((SELECT ");
+    append_acts_as(&query, conn, "r", "oid");
+    SQL(&query, " FROM pg_roles r WHERE r.rolname = ");
     sql_param(&query, scope->roles[ROLE_OWNER]);
     SQL(&query, "), false), EXISTS (SELECT FROM pg_auth_members "
                 "WHERE roleid = (SELECT oid FROM pg_roles WHERE rolname = ");
@@ -201,8 +216,9 @@ static int observe_database(struct sql_conn *conn, const struct call *call, stru
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    SQL(&query, "SELECT d.datallowconn, d.datconnlimit, pg_get_userbyid(d.datdba), "
-                "pg_has_role(d.datdba, 'USAGE'), shobj_description(d.oid, 'pg_database'), d.oid, "
+    SQL(&query, "SELECT d.datallowconn, d.datconnlimit, pg_get_userbyid(d.datdba), ");
+    append_acts_as(&query, conn, "d", "datdba");
+    SQL(&query, ", shobj_description(d.oid, 'pg_database'), d.oid, "
                 "CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee) ELSE '' END, "
                 "a.privilege_type, a.is_grantable FROM pg_database d LEFT JOIN LATERAL "
                 "aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a ON true "

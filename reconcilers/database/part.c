@@ -6,7 +6,7 @@
 #include "controller/base/str.h"
 #include "reconcilers/model/names.h"
 
-enum { BATCH_ROWS = 5000 };
+enum { BATCH_ROWS = 5000, ROW_HEADER_BYTES = 24 };
 
 /* Those that refer before those that are referred to. */
 static const char *const tables[] = {"deployments", "api_keys", "applications", "users"};
@@ -81,27 +81,66 @@ int part_exists(struct sql_conn *conn, const struct call *call, const struct sco
                                        : schema_exists(conn, call, scope, ret, err);
 }
 
+static int list_columns(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                        struct sql_rows **ret, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+
+    sql_init(&query);
+    SQL(&query, "SELECT c.relname, a.attname FROM pg_class c "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+                "WHERE c.relname IN (''");
+    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
+        SQL(&query, ", ");
+        sql_param(&query, tables[i]);
+    }
+    SQL(&query, ") AND n.nspname = ");
+    sql_param(&query, scope->schema);
+    SQL(&query, " ORDER BY c.relname, a.attnum");
+    return sql_query(conn, call, &query, ret, err);
+}
+
+/* Value by value: of one that is stored apart, its size is known without reading it. A row as a
+ * whole would have all of it fetched. */
+static void append_size(struct sql *query, const struct scope *scope,
+                        const struct sql_rows *columns)
+{
+    SQL(query, "SELECT (0");
+    for (int i = 0; i < sql_row_count(columns); i++) {
+        const char *table = sql_text(columns, i, 0);
+        if (i == 0 || !text_equal(table, sql_text(columns, i - 1, 0))) {
+            SQL(query, " + (SELECT coalesce(sum(");
+            sql_integer(query, ROW_HEADER_BYTES);
+        }
+        SQL(query, " + coalesce(pg_column_size(");
+        sql_ident(query, sql_text(columns, i, 1));
+        SQL(query, "), 0)");
+        if (i + 1 == sql_row_count(columns) || !text_equal(table, sql_text(columns, i + 1, 0))) {
+            SQL(query, "), 0) FROM ");
+            sql_ident2(query, scope->schema, table);
+            SQL(query, ")");
+        }
+    }
+    SQL(query, ")::bigint");
+}
+
+/* Tables that are not there hold nothing. */
 static int rows_size(struct sql_conn *conn, const struct call *call, const struct scope *scope,
                      int64_t *ret_bytes, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
-    bool exist = false;
+    AUTO(sql_rows) struct sql_rows *columns = NULL;
 
     *ret_bytes = 0;
-    if (rows_exist(conn, call, scope, &exist, err)) {
+    if (list_columns(conn, call, scope, &columns, err)) {
         return -1;
     }
-    if (!exist) {
+    if (sql_row_count(columns) == 0) {
         return 0;
     }
     sql_init(&query);
-    SQL(&query, "SELECT (0");
-    for (size_t i = 0; i < ARRAY_COUNT(tables); i++) {
-        SQL(&query, " + (SELECT coalesce(sum(pg_column_size(t.*)), 0) FROM ");
-        sql_ident2(&query, scope->schema, tables[i]);
-        SQL(&query, " t)");
-    }
-    SQL(&query, ")::bigint");
+    append_size(&query, scope, columns);
     return rows_begin(conn, call, scope, err) || first_int(conn, call, &query, ret_bytes, err) ||
                    rows_end(conn, call, scope, err)
                ? -1

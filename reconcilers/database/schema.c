@@ -38,7 +38,11 @@ static void tell(const struct tenant_work *work, const struct scope *scope,
                    (long long)schema_newest());
         return;
     case SCHEMA_COMPARE:
-        if (outcome->difference_count > 0) {
+        if (outcome->decision.upgrade && outcome->healed) {
+            work_event(work, EVENT_NORMAL, "SchemaUpgraded", "Migrate",
+                       "what tenants share in database \"%s\" is as this program makes it: %s",
+                       scope->database, buf_text(&words));
+        } else if (outcome->difference_count > 0) {
             work_event(work, EVENT_WARNING, outcome->healed ? "DriftHealed" : "DriftDetected",
                        outcome->healed ? "Heal" : "Compare", "%s in database \"%s\": %s",
                        outcome->healed ? "put right" : "left as it is", scope->database,
@@ -65,7 +69,9 @@ static int ensure(struct reconcile *rc, const struct tenant_work *work, const st
 {
     struct schema_outcome *outcome = ARENA_NEW(rc->arena, struct schema_outcome);
     bool only_compare = database_was_complete(work) && database_warns_only(work);
-    int result = schema_converge(conn, &rc->call, rc->arena, scope, only_compare, outcome, err);
+    bool expected = work->tenant->status.schema_version > 0;
+    int result =
+        schema_converge(conn, &rc->call, rc->arena, scope, expected, only_compare, outcome, err);
 
     if (result == 0 || err_has_reason(err, "SchemaDrift")) {
         tell(work, scope, outcome);

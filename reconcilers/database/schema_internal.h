@@ -11,6 +11,7 @@
 #include "controller/base/buf.h"
 #include "controller/base/call.h"
 #include "controller/base/err.h"
+#include "controller/base/hash.h"
 #include "reconcilers/database/database_internal.h"
 #include "reconcilers/drivers/sql.h"
 
@@ -50,6 +51,7 @@ struct schema_decision {
     int64_t version;  /* of what is there; 0 = none */
     bool take_schema; /* it is not the owner role's, or not there */
     bool make_app;    /* schema app is missing or another's */
+    bool upgrade;     /* another program made it: what differs is no drift */
 };
 
 /* Errors: TERMINAL/MigrationMismatch when the schema is newer than this program,
@@ -57,10 +59,12 @@ struct schema_decision {
 MUST_CHECK int schema_decide(const struct scope *scope, const struct schema_seen *seen,
                              int64_t newest, struct schema_decision *ret, struct err *err);
 
-/* The comment of a schema: this and the version. The hash of the listing when it was made is for
+/* The comment of a schema: this and the version; of one that tenants share also how its functions
+ * and mapping are made, after another word. The hash of the listing when it was made is for
  * nobody to write but us: the schema's owner may comment on it, but not on itself. So it stands
  * behind the mark of the owner role, after this word. */
 #define SCHEMA_MARK_START "tenantry: schema "
+#define SCHEMA_KEYED_WORD " rows "
 #define SCHEMA_HASH_WORD "schema "
 
 enum schema_difference_kind { SCHEMA_MISSING, SCHEMA_DIFFERENT, SCHEMA_EXTRA };
@@ -88,6 +92,10 @@ const char *schema_tables(const struct scope *scope);
 #define SCHEMA_FUNCTIONS "tenant writer" /* of a schema that tenants share */
 /* Policies and rights of a schema without any, as the owner role (schema_rights.c). */
 void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema);
+/* A hash of what this program puts beside the tables of a schema that tenants share. */
+void schema_keyed_version(char ret_text[HASH128_TEXT_BYTES]);
+/* Of these, who may reach into the schema at all. */
+void schema_append_usage(struct sql *script, const struct scope *scope, const char *schema);
 
 /* A query of the first thing on the tables that runs as whoever touches them: a trigger, a rule, an
  * expression with a function that is not the server's. No row when there is none. */
@@ -104,10 +112,11 @@ struct schema_outcome {
     bool healed; /* false where only_compare kept it from being done */
 };
 /* Observe, decide, and make it so in one transaction; with only_compare, differences are found and
- * left. *ret in the arena. Errors: TERMINAL/MigrationMismatch, RETRY/SchemaDrift when something
- * cannot be put right, CONFLICT/Conflict. */
+ * left. expected: there should be one, so that one look tells all. *ret in the arena. Errors:
+ * TERMINAL/MigrationMismatch, RETRY/SchemaDrift when something cannot be put right,
+ * CONFLICT/Conflict. */
 MUST_CHECK int schema_converge(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                               const struct scope *scope, bool only_compare,
+                               const struct scope *scope, bool expected, bool only_compare,
                                struct schema_outcome *ret, struct err *err);
 
 #endif

@@ -29,6 +29,18 @@ static int64_t marked_version(const char *comment)
     return version;
 }
 
+/* Mapping and functions of a schema that tenants share are of no version: they are as this program
+ * has them, or another one made them. */
+static bool keyed_by_us(const struct scope *scope, const struct schema_seen *seen)
+{
+    char version[HASH128_TEXT_BYTES];
+    const char *word = strstr(seen->comment, SCHEMA_KEYED_WORD);
+
+    schema_keyed_version(version);
+    return !scope->mode->rows_are_keyed ||
+           (word && text_equal(word + strlen(SCHEMA_KEYED_WORD), version));
+}
+
 static bool hash_is_noted(const struct schema_seen *seen)
 {
     struct mark mark;
@@ -82,7 +94,8 @@ int schema_decide(const struct scope *scope, const struct schema_seen *seen, int
         ret->action = SCHEMA_MIGRATE;
         return 0;
     }
-    bool same = version == newest && hash_is_noted(seen);
+    ret->upgrade = version > 0 && !keyed_by_us(scope, seen);
+    bool same = version == newest && hash_is_noted(seen) && !ret->upgrade;
     ret->action = same && !ret->take_schema && !ret->make_app ? SCHEMA_KEEP : SCHEMA_COMPARE;
     return 0;
 }

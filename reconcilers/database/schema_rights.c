@@ -135,6 +135,11 @@ static void append_default_rights(struct sql *script, const struct scope *scope,
     SQL(script, ", tenantry_app;\n");
 }
 
+void schema_keyed_version(char ret_text[HASH128_TEXT_BYTES])
+{
+    hash128_text(hash_128((struct str){tenant_rows[0].bytes, tenant_rows[0].size}), ret_text);
+}
+
 static void append_keys(struct sql *script, const struct scope *scope, const char *schema)
 {
     SQL(script, "SET LOCAL search_path TO ");
@@ -152,17 +157,23 @@ static void append_keys(struct sql *script, const struct scope *scope, const cha
     SQL(script, ", tenantry_app, tenantry_gateway;\n");
 }
 
-void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema)
+void schema_append_usage(struct sql *script, const struct scope *scope, const char *schema)
 {
-    SQL(script, "REVOKE ALL ON SCHEMA ");
-    sql_ident(script, schema);
-    SQL(script, " FROM PUBLIC;\nGRANT USAGE ON SCHEMA ");
+    SQL(script, "GRANT USAGE ON SCHEMA ");
     sql_ident(script, schema);
     SQL(script, " TO ");
     sql_ident(script, scope->roles[ROLE_RW]);
     SQL(script, ", ");
     sql_ident(script, scope->roles[ROLE_RO]);
     SQL(script, ", tenantry_app;\n");
+}
+
+void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema)
+{
+    SQL(script, "REVOKE ALL ON SCHEMA ");
+    sql_ident(script, schema);
+    SQL(script, " FROM PUBLIC;\n");
+    schema_append_usage(script, scope, schema);
     append_default_rights(script, scope, schema);
     if (scope->mode->rows_are_keyed) {
         append_keys(script, scope, schema);

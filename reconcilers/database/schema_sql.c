@@ -166,8 +166,8 @@ static int list_schema(struct sql_conn *conn, const struct call *call, struct ar
     return 0;
 }
 
-int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                   const struct scope *scope, struct schema_seen *ret, struct err *err)
+static int observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                   const struct scope *scope, bool hashed, struct schema_seen *ret, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
@@ -181,9 +181,15 @@ int schema_observe(struct sql_conn *conn, const struct call *call, struct arena 
                 "WHERE c.relnamespace = n.oid AND c.relname = ANY (string_to_array(");
     sql_param(&query, schema_tables(scope));
     SQL(&query, ", ' '))), (SELECT pg_get_userbyid(nspowner) FROM pg_namespace "
-                "WHERE nspname = '" APP_SCHEMA "'), CASE WHEN n.oid IS NOT NULL THEN ");
-    append_hash(&query, scope, scope->schema);
-    SQL(&query, " END FROM (SELECT) one LEFT JOIN pg_namespace n ON n.nspname = ");
+                "WHERE nspname = '" APP_SCHEMA "'), ");
+    if (hashed) {
+        SQL(&query, "CASE WHEN n.oid IS NOT NULL THEN ");
+        append_hash(&query, scope, scope->schema);
+        SQL(&query, " END");
+    } else {
+        SQL(&query, "NULL");
+    }
+    SQL(&query, " FROM (SELECT) one LEFT JOIN pg_namespace n ON n.nspname = ");
     sql_param(&query, scope->schema);
     if (sql_query(conn, call, &query, &rows, err)) {
         return -1;
@@ -200,6 +206,23 @@ int schema_observe(struct sql_conn *conn, const struct call *call, struct arena 
     return 0;
 }
 
+int schema_observe(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                   const struct scope *scope, struct schema_seen *ret, struct err *err)
+{
+    return observe(conn, call, arena, scope, true, ret, err);
+}
+
+/* Only to plan the list takes the server several milliseconds: it is not asked for where no schema
+ * is expected and none is. */
+static int look(struct sql_conn *conn, const struct call *call, struct arena *arena,
+                const struct scope *scope, bool expected, struct schema_seen *ret, struct err *err)
+{
+    if (!expected && observe(conn, call, arena, scope, false, ret, err)) {
+        return -1;
+    }
+    return expected || ret->has_tables ? schema_observe(conn, call, arena, scope, ret, err) : 0;
+}
+
 /* ---- changing, inside a transaction ---- */
 
 struct change {
@@ -211,16 +234,27 @@ struct change {
     struct schema_outcome *outcome;
 };
 
-/* Note in the comments of schema and owner role what stands now, as the controller's role. */
+/* Note in the comments of schema and owner role what stands now. Each as who may by its own right:
+ * whether the controller may because it is a member of the owner, the server would find by listing
+ * the owners of all tenants. Ends as the controller's role. */
 static void append_mark(struct sql *script, const struct scope *scope)
 {
+    become_owner(script, scope);
+    SQL(script, "COMMENT ON SCHEMA ");
+    sql_ident(script, scope->schema);
+    SQL(script, " IS '" SCHEMA_MARK_START);
+    sql_integer(script, schema_newest());
+    if (scope->mode->rows_are_keyed) {
+        char version[HASH128_TEXT_BYTES];
+        schema_keyed_version(version);
+        SQL(script, SCHEMA_KEYED_WORD);
+        sql_append_literal(script, version, strlen(version));
+    }
+    SQL(script, "';\n");
+    become_self(script);
     SQL(script, "DO $mark$ DECLARE made constant text := ");
     append_hash(script, scope, scope->schema);
-    SQL(script, ";\nBEGIN EXECUTE format('COMMENT ON SCHEMA %I IS %L', ");
-    sql_literal(script, scope->schema);
-    SQL(script, ", '" SCHEMA_MARK_START);
-    sql_integer(script, schema_newest());
-    SQL(script, "'); EXECUTE format('COMMENT ON ROLE %I IS %L', ");
+    SQL(script, ";\nBEGIN EXECUTE format('COMMENT ON ROLE %I IS %L', ");
     sql_literal(script, scope->roles[ROLE_OWNER]);
     SQL(script, ", concat(");
     sql_literal(script, scope->mark);
@@ -244,7 +278,6 @@ static int create(const struct change *change, struct err *err)
     become_owner(&script, scope);
     append_migrations(&script, scope, scope->schema, 0);
     schema_append_rights(&script, scope, scope->schema);
-    become_self(&script);
     append_mark(&script, scope);
     return sql_script(change->conn, change->call, &script, err);
 }
@@ -477,15 +510,15 @@ static int finish(const struct change *change, int result, bool keep, struct err
 }
 
 int schema_converge(struct sql_conn *conn, const struct call *call, struct arena *arena,
-                    const struct scope *scope, bool only_compare, struct schema_outcome *ret,
-                    struct err *err)
+                    const struct scope *scope, bool expected, bool only_compare,
+                    struct schema_outcome *ret, struct err *err)
 {
     struct schema_seen *seen = ARENA_NEW(arena, struct schema_seen);
     const struct change change = {conn, call, arena, scope, seen, ret};
     bool keep = false;
 
     *ret = (struct schema_outcome){0};
-    if (schema_observe(conn, call, arena, scope, seen, err) ||
+    if (look(conn, call, arena, scope, expected, seen, err) ||
         schema_decide(scope, seen, schema_newest(), &ret->decision, err)) {
         return -1;
     }
@@ -498,6 +531,6 @@ int schema_converge(struct sql_conn *conn, const struct call *call, struct arena
     if (sql_begin(conn, call, err)) {
         return -1;
     }
-    int result = run_change(&change, only_compare, &keep, err);
+    int result = run_change(&change, only_compare && !ret->decision.upgrade, &keep, err);
     return finish(&change, result, keep, err);
 }

@@ -10,7 +10,7 @@ static const char step_versions[] =
     "Record=4 Billing=1 Database=1 OwnerCredential=1 Namespace=1 Quotas=1 "
     "Schema=1 DatabaseLogin=1 Owner=1 Extensions=1 Migrations=1 OwnerMail=1 Members=1 Rules=1 "
     "Sandboxes=2 "
-    "Buckets=1 StorageUsage=1 StorageKeys=1 Monitoring=1";
+    "Buckets=1 StorageUsage=1 StorageFence=1 StorageKeys=1 Monitoring=1 MonitoringObjects=1";
 
 static void append_templates(struct cache *templates, const struct tenant *tenant,
                              const struct tier *tier, struct buf *inputs)

@@ -403,6 +403,32 @@ static const struct drift drifts[] = {
      "tenantry_rows.tenant_logins WHERE login = 'tenant_drifter.a'))::int"},
 };
 
+/* Warn is about what people change, and not about what an older program made. */
+static void an_older_programs_shared_tables_are_upgraded_under_warn(void **state)
+{
+    static const char probe[] =
+        "SELECT count(*) FROM pg_attribute WHERE attname = 'spent' AND NOT attisdropped AND "
+        "attrelid = 'tenantry_rows.tenant_logins'::regclass";
+    const struct tenant tenant = tenant_in(ISOLATION_ROW, "older", "older");
+    AUTO(run) struct run first;
+    AUTO(run) struct run again;
+    AUTO(run) struct run end;
+
+    run_provision(&first, *state, &tenant);
+    AUTO(sql_conn) struct sql_conn *shared = postgres_connect("dbname=tenantry_shared");
+    postgres_run(shared, "DROP FUNCTION tenantry_rows.writer(name) CASCADE; "
+                         "ALTER TABLE tenantry_rows.tenant_logins DROP COLUMN spent; "
+                         "COMMENT ON SCHEMA tenantry_rows IS 'tenantry: schema 1'");
+    fixture_set_drift(*state, "Warn");
+    run_init(&again, *state, &tenant);
+    again.tenant.status.schema_version = 1;
+    CHECK_OK(record_ensure(&again.rc, &again.work, &again.err), &again.err);
+    CHECK_OK(database_ensure(&again.rc, &again.work, &again.err), &again.err);
+    CHECK_INT(postgres_int(shared, "%s", probe), 1);
+    fixture_set_drift(*state, "Heal");
+    CHECK_OK(run_delete(&end, *state, &tenant, DELETION_DELETE), &end.err);
+}
+
 static void drift_in_a_shared_database_is_put_right(void **state)
 {
     const struct fixture *fixture = *state;
@@ -476,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_large_tenant_goes_in_batches_and_leaves_nothing),
         cmocka_unit_test(somebody_elses_schema_or_role_is_left_alone),
         cmocka_unit_test(drift_in_a_shared_database_is_put_right),
+        cmocka_unit_test(an_older_programs_shared_tables_are_upgraded_under_warn),
         cmocka_unit_test(a_shared_database_dropped_by_hand_is_made_again),
     };
     return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);

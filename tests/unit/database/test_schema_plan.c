@@ -102,6 +102,32 @@ static void a_newer_schema_is_refused(void **state)
                 "MigrationMismatch");
 }
 
+/* What another program put beside shared tables is not as it should be, and nobody drifted. */
+static void another_programs_functions_are_an_upgrade(void **state)
+{
+    AUTO(arena) struct arena arena = {0};
+    struct scope shared = scope;
+    struct schema_decision decision;
+    struct err err = {0};
+    char version[HASH128_TEXT_BYTES];
+    (void)state;
+    arena_init(&arena, 0);
+    shared.mode = &mode_shared;
+    shared.schema = "tenantry_rows";
+    struct schema_seen seen = complete(&arena, 2);
+    CHECK_OK(schema_decide(&shared, &seen, 2, &decision, &err), &err);
+    CHECK_INT(decision.action, SCHEMA_COMPARE);
+    CHECK(decision.upgrade);
+    schema_keyed_version(version);
+    seen.comment = arena_printf(&arena, SCHEMA_MARK_START "2" SCHEMA_KEYED_WORD "%s", version);
+    CHECK_OK(schema_decide(&shared, &seen, 2, &decision, &err), &err);
+    CHECK_INT(decision.action, SCHEMA_KEEP);
+    seen.hash = "0";
+    CHECK_OK(schema_decide(&shared, &seen, 2, &decision, &err), &err);
+    CHECK_INT(decision.action, SCHEMA_COMPARE);
+    CHECK(!decision.upgrade);
+}
+
 /* In a shared database, what stands under a tenant's name and is not its owner role's is not taken.
  */
 static void somebody_elses_schema_is_refused(void **state)
@@ -156,6 +182,7 @@ int main(void)
         cmocka_unit_test(each_state_has_its_action),
         cmocka_unit_test(odd_marks_are_none),
         cmocka_unit_test(a_newer_schema_is_refused),
+        cmocka_unit_test(another_programs_functions_are_an_upgrade),
         cmocka_unit_test(somebody_elses_schema_is_refused),
         cmocka_unit_test(differences_are_found_and_told),
     };
