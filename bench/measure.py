@@ -89,7 +89,8 @@ class Bench:
         self.config = config
         self.client = Client(config)
         self.serial = 0
-        self.filled: list[float] = []  # seconds of each tenant that was filled in
+        self.filled: list[dict] = []  # what the loop said of each tenant that was filled in
+        self.postmaster = int(self.ask("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")[0])
         self.wal_kb_each = 0.0
         self.kb_at_first = self.disk_kb()
 
@@ -102,8 +103,10 @@ class Bench:
         """Seconds from the first creation to the last Ready, and of each."""
         names = self.names("our", count)
         self.client.reconnect()
+        before = self.computed()
         created = {name: self.client.create(name) for name in names}
         ready = self.client.wait(names)
+        self.cpu.append((self.computed() - before) / count)
         self.settle()
         return max(ready.values()) - min(created.values()), [ready[name] - created[name] for name in names]
 
@@ -115,8 +118,7 @@ class Bench:
             return
         operations = [operation for operation in self.config["script"]["operations"] if operation["kind"] == "statement"]
         before = self.wal_kb()
-        seconds = self.loop(self.config["script"] | {"operations": operations, "names": self.names("old", missing)}, {"PGOPTIONS": "-c synchronous_commit=off"})
-        self.filled += seconds
+        self.filled += self.loop(self.config["script"] | {"operations": operations, "names": self.names("old", missing)}, {"PGOPTIONS": "-c synchronous_commit=off"})
         self.wal_kb_each = (self.wal_kb() - before) / missing
         subprocess.run(["psql", "-Xqd", self.config["superuser"], "-c", "CHECKPOINT"], check=True)
 
@@ -146,25 +148,46 @@ class Bench:
         return sizes
 
     def growth(self) -> dict:
-        """Of the statements alone, of which a loop did nothing else: the tenth tenant's time, and the last one's."""
-        window = 10
+        """Of the statements alone, of which a loop did nothing else: the tenth tenant's time, and the last one's; and what the sessions computed
+        meanwhile. Medians of as many tenants around the tenth and before the last."""
+        window = 20
         if len(self.filled) < 3 * window:
             return {}
-        return {"tenth_ms": statistics.median(self.filled[5 : 5 + window]) * 1000, "last_ms": statistics.median(self.filled[-window:]) * 1000}
+        ends = {"tenth": self.filled[:window], "last": self.filled[-window:]}
+        return {f"{end}_{name}": statistics.median(line[key] for line in lines) * 1000
+                for end, lines in ends.items() for name, key in (("ms", "seconds"), ("cpu_ms", "sessions_cpu"))}
 
-    def loop(self, script: dict, more: dict[str, str] | None = None) -> list[float]:
+    def making(self) -> dict:
+        """Round trips to PostgreSQL: all, and those that make the tenant schema."""
+        statements = [operation["sql"] for operation in self.config["script"]["operations"] if operation["kind"] == "statement"]
+        return {"all": len(statements), "of_the_schema": sum("CREATE TABLE" in sql or "CREATE POLICY" in sql for sql in statements)}
+
+    def computed(self) -> float:
+        """Seconds on a processor so far: the controller, and all processes of PostgreSQL, those that ended too. What else the machine does changes
+        this less than the time that passes."""
+        children = pathlib.Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
+        ended = pathlib.Path(f"/proc/{self.postmaster}/stat").read_text().rsplit(")", 1)[1].split()
+        seconds = (int(ended[13]) + int(ended[14])) / os.sysconf("SC_CLK_TCK")
+        for pid in (self.config["controller_pid"], self.postmaster, *map(int, children)):
+            try:
+                seconds += time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
+            except OSError:
+                pass  # ended meanwhile
+        return seconds
+
+    def loop(self, script: dict, more: dict[str, str] | None = None) -> list[dict]:
         done = subprocess.run([self.config["raw_loop"]], input=json.dumps(script), capture_output=True, text=True, check=False,
                               env=os.environ | (more or {}) | ({"LD_PRELOAD": self.config["preload"]} if self.config["preload"] else {}))
         if done.returncode != 0:
             sys.exit(f"measure.py: {done.stderr}")
-        return [json.loads(line)["seconds"] for line in done.stdout.splitlines()]
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     def raw(self, count: int) -> tuple[float, list[float]]:
         """The same work by the loop. The controller is stopped meanwhile, and passes over these Tenants after: they are paused."""
         script = self.config["script"] | {"names": self.names("raw", count)}
         os.kill(self.config["controller_pid"], signal.SIGSTOP)
         try:
-            seconds = self.loop(script)
+            seconds = [line["seconds"] for line in self.loop(script)]
         finally:
             os.kill(self.config["controller_pid"], signal.SIGCONT)
         self.settle()
@@ -201,6 +224,7 @@ class Bench:
         self.settle()
         after = self.tenants()
         ours, raw = [], []
+        self.cpu: list[float] = []
         memory = None
         for pair in range(pairs):
             for side in ("ours", "raw") if pair % 2 == 0 else ("raw", "ours"):
@@ -213,6 +237,8 @@ class Bench:
             "after": after,
             "wal_kb_each": self.wal_kb_each,
             "statements": self.growth(),
+            "round_trips": self.making(),
+            "cpu": statistics.median(self.cpu),
             "sessions_kb": self.sessions(),
             "disk_kb_each": (self.disk_kb() - self.kb_at_first) / max(1, self.serial),
             "tenants": count,

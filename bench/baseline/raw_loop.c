@@ -8,8 +8,9 @@
  * is replaced by the tenant's, which is as long, and the recorded UID and registry id by those that
  * the servers gave. Connections to the API server and to the databases that all tenants share are
  * kept; the one to a tenant's own database is made once a tenant. Prints a JSON line for each
- * tenant, and ends with status 1 at the first request or statement that the servers refuse: a loop
- * that fails does less work than it measures. */
+ * tenant, with the seconds that passed and those that the sessions' processes computed, and ends
+ * with status 1 at the first request or statement that the servers refuse: a loop that fails does
+ * less work than it measures. */
 #include <crypt.h>
 #include <ctype.h>
 #include <curl/curl.h>
@@ -296,6 +297,30 @@ static PGconn *find_session(struct loop *loop, const char *name, const char *dat
     return session->conn;
 }
 
+/* Seconds that the process behind a session was on a processor, which others on the machine do not
+ * change as they change the time that passes: proc(5), /proc/PID/schedstat. */
+static double session_cpu_s(const PGconn *conn)
+{
+    char path[64];
+    unsigned long long ran_ns = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/schedstat", PQbackendPID(conn));
+    FILE *file = fopen(path, "re");
+    if (!file || fscanf(file, "%llu", &ran_ns) != 1) { // NOLINT(cert-err34-c): checked
+        die("cannot read %s", path);
+    }
+    (void)fclose(file);
+    return (double)ran_ns / 1e9;
+}
+
+static double sessions_cpu_s(const struct loop *loop)
+{
+    double sum = loop->own ? session_cpu_s(loop->own) : 0;
+    for (size_t i = 0; i < loop->shared_count; i++) {
+        sum += session_cpu_s(loop->shared[i].conn);
+    }
+    return sum;
+}
+
 /* The id that the registry gave to the new row. */
 static void read_id(struct loop *loop, const PGresult *result)
 {
@@ -396,6 +421,7 @@ static void make_tenant(struct loop *loop, const char *name)
 
     loop->name = name;
     loop->own = NULL;
+    double cpu = sessions_cpu_s(loop);
     loop->uid[0] = loop->id[0] = loop->version[0] = '\0';
     loop->requests = loop->statements = 0;
     create_tenant(loop);
@@ -403,11 +429,14 @@ static void make_tenant(struct loop *loop, const char *name)
     {
         run_operation(loop, operation);
     }
+    double seconds = now_s() - start;
+    cpu = sessions_cpu_s(loop) - cpu;
     if (loop->own) {
         PQfinish(loop->own);
     }
-    (void)printf("{\"name\": \"%s\", \"seconds\": %.6f, \"requests\": %zu, \"statements\": %zu}\n",
-                 name, now_s() - start, loop->requests, loop->statements);
+    (void)printf("{\"name\": \"%s\", \"seconds\": %.6f, \"sessions_cpu\": %.6f, "
+                 "\"requests\": %zu, \"statements\": %zu}\n",
+                 name, seconds, cpu, loop->requests, loop->statements);
     (void)fflush(stdout);
 }
 
