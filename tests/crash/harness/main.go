@@ -69,6 +69,7 @@ func main() {
 	run := flag.String("run", "", "run folder with the servers and the proxy")
 	binary := flag.String("controller", "", "the controller's program")
 	smoke := flag.Bool("smoke", false, "a spread sample of the points instead of all")
+	sample := flag.Int("sample", 0, "so many points of each stage, spread, instead of all")
 	only := flag.String("only", "", "pattern: only points whose line, as printed, matches")
 	which := flag.String("course", "", "pattern: only courses whose name matches")
 	list := flag.Bool("list", false, "record the undisturbed runs, print the points, and stop")
@@ -79,7 +80,7 @@ func main() {
 	if *losing {
 		sides = []string{lost}
 	}
-	failed, err := start(*run, *binary, *only, *which, *smoke, *list, *verbose, sides)
+	failed, err := start(*run, *binary, *only, *which, *sample, *smoke, *list, *verbose, sides)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tests/crash:", err)
 		os.Exit(2)
@@ -89,7 +90,7 @@ func main() {
 	}
 }
 
-func start(run, binary, only, which string, smoke, list, verbose bool, sides []string) (bool, error) {
+func start(run, binary, only, which string, sample int, smoke, list, verbose bool, sides []string) (bool, error) {
 	filter, err := regexp.Compile(only)
 	if err != nil {
 		return false, err
@@ -113,7 +114,7 @@ func start(run, binary, only, which string, smoke, list, verbose bool, sides []s
 	if err := h.learn(); err != nil {
 		return false, fmt.Errorf("undisturbed run: %w", err)
 	}
-	h.choose(smoke, filter)
+	h.choose(smoke, sample, filter)
 	if list {
 		h.print()
 		return false, w.stop()
@@ -263,7 +264,7 @@ func (h *harness) settle() error {
 }
 
 // choose drops the points that are not wanted.
-func (h *harness) choose(smoke bool, filter *regexp.Regexp) {
+func (h *harness) choose(smoke bool, sample int, filter *regexp.Regexp) {
 	stages := h.stageNames()
 	all := 0
 	for _, name := range stages {
@@ -271,6 +272,12 @@ func (h *harness) choose(smoke bool, filter *regexp.Regexp) {
 		all += len(h.points[name])
 	}
 	fmt.Printf("%d points in %d stages\n", all, len(stages))
+	if sample > 0 {
+		for _, name := range stages {
+			h.points[name] = spread(h.points[name], sample, len(h.sides))
+		}
+		fmt.Printf("sample: %d of them\n", h.remaining())
+	}
 	if smoke {
 		for _, name := range stages {
 			sure := slices.DeleteFunc(h.points[name], func(p point) bool { return !p.sure })
