@@ -11,7 +11,10 @@
 #include "controller/base/buf.h"
 #include "controller/base/call.h"
 #include "controller/base/err.h"
+#include "controller/base/hash.h"
 #include "reconcilers/database/database_internal.h"
+#include "reconcilers/database/servers.h"
+#include "reconcilers/database/snapshot.h"
 #include "reconcilers/drivers/pg_tools.h"
 #include "reconcilers/drivers/sql.h"
 #include "reconcilers/registry/snapshot_record.h"
@@ -30,6 +33,66 @@ struct snapshot_tables {
     struct snapshot_table *items; /* by schema and name; in the arena */
     size_t count;
 };
+
+/* A snapshot that is being taken. */
+struct snapshot_taking {
+    struct reconcile *rc; /* with the time that a dump may take */
+    struct tenant_work *work;
+    const struct scope *scope;
+    struct snapshot_sink sink;
+    bool sink_open;
+    struct snapshot_record earlier;
+    bool goes_on; /* with the dump that an earlier try stored */
+    struct snapshot_tables tables;
+    const struct table_name *unforced;
+    size_t unforced_count;
+    int64_t size_bytes;
+    char sha256[SHA256_TEXT_BYTES];
+    char data_sha256[SHA256_TEXT_BYTES]; /* of what a stored dump must hold; "" = of whatever */
+};
+
+/* Only the part of a database that is the tenant's. */
+bool snapshot_is_part(const struct snapshot_taking *taking);
+MUST_CHECK int snapshot_borrow(const struct snapshot_taking *taking, const char *database,
+                               struct server_loan *loan, struct err *err);
+/* For the loan to know why it comes back; -1. */
+int snapshot_report(struct server_loan *loan, const struct err *err);
+/* The registry is told that one is being made (registry/snapshot_record.h). */
+MUST_CHECK int snapshot_begin_record(const struct snapshot_taking *taking,
+                                     const struct table_name *unforced, size_t count, bool goes_on,
+                                     struct err *err);
+
+/* ---- who gets in (snapshot_seal.c) ---- */
+
+/* Whether there is anything to dump; then the registry knows of it, the tenant's logins are off and
+ * its sessions ended, what it prepared is rolled back, and nobody else is in who could change
+ * something: WAIT/DatabaseBusy. */
+MUST_CHECK int snapshot_seal(const struct snapshot_taking *taking, bool *ret_there,
+                             struct err *err);
+/* Of a schema: who had a right on it before an earlier try took it has it again. */
+MUST_CHECK int snapshot_open_part(const struct snapshot_taking *taking, struct err *err);
+/* Of a schema: nobody but its owner has a right on it any more. */
+MUST_CHECK int snapshot_close_part(const struct snapshot_taking *taking, struct err *err);
+/* Of a whole database: nobody gets in at all any more, superusers included, and nobody came while
+ * it was counted. */
+MUST_CHECK int snapshot_close_database(const struct snapshot_taking *taking, struct err *err);
+
+/* ---- the dump itself (snapshot_dump.c) ---- */
+
+/* Errors: TERMINAL/DumpToolTooOld. */
+MUST_CHECK int snapshot_check_tool(const struct snapshot_taking *taking,
+                                   const struct sql_conn *conn, struct err *err);
+/* Whether the dump of an earlier try is in its place: taking->goes_on. */
+MUST_CHECK int snapshot_find_stored(struct snapshot_taking *taking, struct err *err);
+/* The dump of what `snapshot` shows is in its place, and the registry knows its hash. Where one is
+ * gone on with, it is only seen what it must hold. */
+MUST_CHECK int snapshot_write_dump(struct snapshot_taking *taking, const char *snapshot,
+                                   struct err *err);
+/* What is in its place is to the byte what was written, and holds the rows that were counted. */
+MUST_CHECK int snapshot_check_dump(struct snapshot_taking *taking, struct err *err);
+/* What could not be proven is not gone on with. Should this not be noted, the next run finds out
+ * again. */
+void snapshot_forget_stored(const struct snapshot_taking *taking);
 
 /* ---- statements (snapshot_sql.c): conn is to the scope's database ---- */
 
@@ -67,6 +130,9 @@ MUST_CHECK int snapshot_part_find(struct sql_conn *conn, const struct call *call
  * tenants share. */
 MUST_CHECK int snapshot_part_close(struct sql_conn *conn, const struct call *call,
                                    const struct scope *scope, struct err *err);
+/* Undo it, after a try that failed or was cut short: a dump says who had which right. */
+MUST_CHECK int snapshot_part_open(struct sql_conn *conn, const struct call *call,
+                                  const struct scope *scope, struct err *err);
 /* Count the tenant's rows in tables that are shared, as the snapshot that was exported (NULL: as of
  * now) has them. Each table is counted as its owner with FORCE taken off and row_security off, so
  * that a row that a policy would hide is an error, in a transaction that is rolled back: nobody

@@ -5,6 +5,7 @@
  * logins has no policy, since only the owner role may touch it: no row of it is dumped. */
 #include "controller/base/str.h"
 #include "reconcilers/database/part.h"
+#include "reconcilers/database/schema_internal.h"
 #include "reconcilers/database/snapshot_internal.h"
 #include "reconcilers/model/names.h"
 
@@ -88,6 +89,22 @@ int snapshot_part_close(struct sql_conn *conn, const struct call *call, const st
         SQL(&script, " CASCADE;\n");
     }
     return sql_row_count(rows) > 0 ? sql_script(conn, call, &script, err) : 0;
+}
+
+int snapshot_part_open(struct sql_conn *conn, const struct call *call, const struct scope *scope,
+                       struct err *err)
+{
+    AUTO(sql) struct sql script = {0};
+
+    if (scope->mode->rows_are_keyed) {
+        return 0;
+    }
+    sql_init(&script);
+    SQL(&script, "SET LOCAL ROLE ");
+    sql_ident(&script, scope->roles[ROLE_OWNER]);
+    SQL(&script, ";\n");
+    schema_append_usage(&script, scope, scope->schema);
+    return sql_script(conn, call, &script, err);
 }
 
 /* ---- counting rows among others' ---- */

@@ -11,10 +11,18 @@ void copy_scan_init(struct copy_scan *scan)
     map_init(&scan->rows);
     buf_init(&scan->line, LINE_KEPT_BYTES);
     scan->counting = NULL;
+    scan->of_psql = false;
+    scan->hash = hash_stream_new();
+}
+
+void copy_scan_sha256(struct copy_scan *scan, char ret_text[SHA256_TEXT_BYTES])
+{
+    hash_stream_end(TAKE(scan->hash), ret_text);
 }
 
 void copy_scan_release(struct copy_scan *scan)
 {
+    char unused[SHA256_TEXT_BYTES];
     size_t cursor = 0;
     struct str name;
     void *rows = NULL;
@@ -24,6 +32,9 @@ void copy_scan_release(struct copy_scan *scan)
     }
     map_release(&scan->rows);
     buf_release(&scan->line);
+    if (scan->hash) {
+        copy_scan_sha256(scan, unused);
+    }
 }
 
 /* One name of text, quoted or not, appended plainly and ended by a NUL, which no name holds. */
@@ -95,6 +106,12 @@ void copy_scan_feed(struct copy_scan *scan, struct str piece)
         const char *end = memchr(piece.ptr, '\n', piece.len);
         size_t length = end ? (size_t)(end - piece.ptr) : piece.len;
         size_t room = LINE_KEPT_BYTES - 1 - scan->line.len;
+        if (scan->line.len == 0) {
+            scan->of_psql = !scan->counting && *piece.ptr == '\\';
+        }
+        if (!scan->of_psql) {
+            hash_stream_add(scan->hash, (struct str){piece.ptr, length + (end ? 1 : 0)});
+        }
         (void)buf_append(&scan->line, piece.ptr, length < room ? length : room);
         if (end) {
             end_line(scan);

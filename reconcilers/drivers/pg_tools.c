@@ -246,6 +246,7 @@ struct pg_counter {
     struct err failure;    /* the thread's, likewise */
     pthread_t thread;
     bool running;
+    char data_sha256[SHA256_TEXT_BYTES];
 };
 
 static int scan_piece(void *context, struct str piece, struct err *err)
@@ -320,6 +321,7 @@ int pg_counter_finish(struct pg_counter *counter, struct err *err)
 {
     join(counter);
     if (counter->failure.cls == ERR_OK) {
+        copy_scan_sha256(&counter->scan, counter->data_sha256);
         return 0;
     }
     *err = counter->failure;
@@ -329,4 +331,9 @@ int pg_counter_finish(struct pg_counter *counter, struct err *err)
 int64_t pg_counter_rows(const struct pg_counter *counter, const char *schema, const char *table)
 {
     return copy_scan_rows(&counter->scan, schema, table);
+}
+
+const char *pg_counter_data_sha256(const struct pg_counter *counter)
+{
+    return counter->data_sha256;
 }

@@ -11,6 +11,7 @@
 #include "controller/base/attributes.h"
 #include "controller/base/call.h"
 #include "controller/base/err.h"
+#include "controller/base/hash.h"
 #include "controller/base/map.h"
 #include "controller/base/str.h"
 #include "reconcilers/drivers/sql.h"
@@ -51,16 +52,24 @@ MUST_CHECK int pg_counter_feed(struct pg_counter *counter, struct str piece, str
 MUST_CHECK int pg_counter_finish(struct pg_counter *counter, struct err *err);
 /* Rows of the table, after finish; -1 if the dump has no data of it. Names as in the catalog. */
 int64_t pg_counter_rows(const struct pg_counter *counter, const char *schema, const char *table);
+/* After finish: a SHA-256 of all rows and sequences in it, as pg_restore prints them; the same for
+ * two dumps of the same data by the same program, which are never the same to the byte. */
+const char *pg_counter_data_sha256(const struct pg_counter *counter);
 
 /* The parser of it, for tests: rows in the COPY blocks of a script that comes in pieces. */
 struct copy_scan {
     struct map rows;   /* "schema"."table", quoted as pg_restore does, to int64_t on the heap */
     struct buf line;   /* the beginning of the line that is being read */
     int64_t *counting; /* inside of a block */
+    bool of_psql;      /* in a line that is a command to psql */
+    struct hash_stream *hash;
 };
 void copy_scan_init(struct copy_scan *scan);
 void copy_scan_release(struct copy_scan *scan);
 void copy_scan_feed(struct copy_scan *scan, struct str piece);
 int64_t copy_scan_rows(const struct copy_scan *scan, const char *schema, const char *table);
+/* Once, at the end. Commands to psql are left out: those about restricted input bear a key that is
+ * another each time. */
+void copy_scan_sha256(struct copy_scan *scan, char ret_text[SHA256_TEXT_BYTES]);
 
 #endif

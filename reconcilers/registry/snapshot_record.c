@@ -20,6 +20,7 @@ static void take_record(struct arena *arena, const struct sql_rows *rows,
         }
     }
     *ret = (struct snapshot_record){
+        .began = count > 0,
         .taken = count > 0 && sql_bool(rows, 0, 0),
         .stored = count > 0 && sql_bool(rows, 0, 3),
         .sha256 = count > 0 ? arena_strdup(arena, sql_text(rows, 0, 4)) : "",

@@ -18,6 +18,7 @@ struct table_name {
 };
 
 struct snapshot_record {
+    bool began;
     bool taken;
     /* A try that was cut short had written the whole dump, of these bytes, a quarter of an hour ago
      * at most, and sent it to its place; whether it got there is for the store to say. */

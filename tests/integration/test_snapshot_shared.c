@@ -4,6 +4,8 @@
 #include "tests/integration/postgres.h"
 #include "tests/integration/snapshot_fixture.h"
 
+#include <unistd.h>
+
 #include "reconcilers/database/steps.h"
 
 #define SHARED "tenantry_shared"
@@ -222,28 +224,59 @@ static void what_is_written_meanwhile_is_noticed(void **state)
     }
 }
 
-/* Cut short after the dump was stored: what others changed since counts no more and no less. */
-static void a_dump_that_was_stored_is_made_anew_where_others_write(void **state)
+/* The run that is cut short after the dump was stored. `run` is made here. */
+static const struct fixture *make_and_cut_short(void **state, const struct tenant *tenant,
+                                                struct run *run)
+{
+    AUTO(run) struct run first;
+    const struct fixture *fixture = snapshot_use_store(state, SHARED);
+
+    make(run, fixture, tenant, USERS);
+    snapshot_file.cut_short = true;
+    snapshot_begin_end(&first, fixture, tenant);
+    CHECK_INT(snapshot_end_once(&first), -1);
+    CHECK_INT(first.err.cls, ERR_CANCELED);
+    CHECK_INT(snapshot_file.finished, 1);
+    return fixture;
+}
+
+/* The bucket would keep the first as an old version, for nobody. */
+static void a_dump_that_was_stored_is_not_written_again(void **state)
+{
+    static const char *const names[] = {"resumed1", "resumed2"};
+
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        AUTO(run) struct run run;
+        AUTO(run) struct run second;
+        const struct tenant tenant = tenant_in(modes[i], names[i]);
+        const struct fixture *fixture = make_and_cut_short(state, &tenant, &run);
+
+        CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+        CHECK_INT(snapshot_file.finished, 1);
+        CHECK_INT(rows_of(&run), 0);
+        check_dump(&run);
+    }
+}
+
+/* As many rows as before, and not the same. */
+static void a_dump_is_made_anew_where_others_wrote_since(void **state)
 {
     static const char *const names[] = {"anew1", "anew2"};
 
     for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
         AUTO(run) struct run run;
-        AUTO(run) struct run first;
         AUTO(run) struct run second;
-        const struct fixture *fixture = snapshot_use_store(state, SHARED);
+        AUTO(run) struct run third;
         const struct tenant tenant = tenant_in(modes[i], names[i]);
+        const struct fixture *fixture = make_and_cut_short(state, &tenant, &run);
 
-        make(&run, fixture, &tenant, USERS);
-        snapshot_file.cut_short = true;
-        snapshot_begin_end(&first, fixture, &tenant);
-        CHECK_INT(snapshot_end_once(&first), -1);
-        CHECK_INT(first.err.cls, ERR_CANCELED);
-        CHECK_INT(snapshot_file.finished, 1);
         AUTO(sql_conn) struct sql_conn *admin = shared();
         postgres_run(admin, "UPDATE \"%s\".users SET password_hash = 'new' WHERE tenant_id = '%s'",
                      run.work.place.schema, run.work.tenant_id);
-        CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+        CHECK_FAILS(snapshot_end(&second, fixture, &tenant), &second.err, ERR_RETRY,
+                    "SnapshotIncomplete");
+        check_kept(&run, USERS);
+        CHECK_OK(snapshot_end(&third, fixture, &tenant), &third.err);
         CHECK_INT(snapshot_file.finished, 2);
         struct sql_conn *back = snapshot_restore();
         CHECK_INT(postgres_int(back,
@@ -252,6 +285,37 @@ static void a_dump_that_was_stored_is_made_anew_where_others_write(void **state)
                   USERS);
         snapshot_drop_restored(back);
     }
+}
+
+/* Statements stand in a dump as they are. */
+static void check_stored_says(const char *words)
+{
+    enum { DUMP_MAX_BYTES = 1 << 20 };
+    AUTO(free) char *bytes = xmalloc(DUMP_MAX_BYTES);
+    FILE *file = fopen(snapshot_file.path, "r");
+
+    CHECK_NOT_NULL(file);
+    size_t length = fread(bytes, 1, DUMP_MAX_BYTES, file);
+    CHECK_INT(fclose(file), 0);
+    CHECK(length < DUMP_MAX_BYTES);
+    CHECK_NOT_NULL(memmem(bytes, length, words, strlen(words)));
+}
+
+/* Whoever reached into a schema may do so in what is restored, however often it was tried. */
+static void a_second_try_dumps_the_rights_on_the_schema_too(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run second;
+    const struct tenant tenant = tenant_in(ISOLATION_SCHEMA, "granted");
+    const struct fixture *fixture = make_and_cut_short(state, &tenant, &run);
+
+    AUTO(sql_conn) struct sql_conn *admin = shared();
+    postgres_run(admin, "REVOKE ALL ON SCHEMA tenant_granted FROM \"tenant_granted.rw\", "
+                        "\"tenant_granted.ro\", tenantry_app");
+    CHECK_INT(unlink(snapshot_file.path), 0);
+    CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+    CHECK_INT(snapshot_file.finished, 2);
+    check_stored_says("GRANT USAGE ON SCHEMA tenant_granted TO \"tenant_granted.rw\";");
 }
 
 /* The others must not wait for whom we wait for. */
@@ -299,7 +363,9 @@ int main(void)
         cmocka_unit_test(what_was_dropped_by_hand_holds_up_nothing),
         cmocka_unit_test(a_row_that_a_policy_hides_is_missed),
         cmocka_unit_test(what_is_written_meanwhile_is_noticed),
-        cmocka_unit_test(a_dump_that_was_stored_is_made_anew_where_others_write),
+        cmocka_unit_test(a_dump_that_was_stored_is_not_written_again),
+        cmocka_unit_test(a_dump_is_made_anew_where_others_wrote_since),
+        cmocka_unit_test(a_second_try_dumps_the_rights_on_the_schema_too),
         cmocka_unit_test(a_table_that_is_held_is_not_waited_for_long),
         cmocka_unit_test(what_is_in_no_schema_is_named),
     };

@@ -74,12 +74,53 @@ static void broken_headers_count_nothing(void **state)
     }
 }
 
+static void hash(const char *restrict_key, const char *row, size_t size,
+                 char ret[SHA256_TEXT_BYTES])
+{
+    struct copy_scan scan;
+    AUTO(free)
+    char *text = xasprintf("\\restrict %s\n\nCOPY public.t (a) FROM stdin;\n%s\n\\restrict x\n\\.\n"
+                           "SELECT 1;\n\\unrestrict %s\n",
+                           restrict_key, row, restrict_key);
+    struct str rest = str_from(text);
+
+    copy_scan_init(&scan);
+    while (rest.len > 0) {
+        size_t length = rest.len < size ? rest.len : size;
+        copy_scan_feed(&scan, (struct str){rest.ptr, length});
+        rest = (struct str){rest.ptr + length, rest.len - length};
+    }
+    copy_scan_sha256(&scan, ret);
+    copy_scan_release(&scan);
+}
+
+/* pg_restore lets psql take no commands from the dump, by a key that is another each time. */
+static void the_hash_is_of_what_is_in_it_alone(void **state)
+{
+    char first[SHA256_TEXT_BYTES];
+    char second[SHA256_TEXT_BYTES];
+
+    (void)state;
+    hash("a", "1", 1000, first);
+    for (size_t size = 1; size < 40; size++) {
+        hash("bcd", "1", size, second);
+        CHECK_TEXT(first, second);
+    }
+    hash("a", "2", 1000, second);
+    CHECK(strcmp(first, second) != 0);
+    hash("a", "1\n", 1000, second);
+    CHECK(strcmp(first, second) != 0);
+    hash("a", "1\n\\restrict y", 1000, second); /* a row that begins with a carriage return */
+    CHECK(strcmp(first, second) != 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_of_any_size_count_the_same),
         cmocka_unit_test(long_rows_count_once),
         cmocka_unit_test(broken_headers_count_nothing),
+        cmocka_unit_test(the_hash_is_of_what_is_in_it_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
