@@ -12,33 +12,40 @@
 
 enum { TENANTS = 10000, FEW = 60 };
 
+/* Statement by statement: each has as long as any. */
 static void fill(struct sql_conn *conn, int tenants)
 {
+    static const char *const statements[] = {
+        "INSERT INTO public.tenant_quotas (tenant_id, resource_type, quota_limit) "
+        "SELECT id, r, 10 FROM public.tenants, unnest(ARRAY['api_requests', 'compute_hours', "
+        "'sandboxes', 'storage_mb', 'users']) r",
+        "INSERT INTO public.tenant_users (tenant_id, email, role) "
+        "SELECT id, 'owner@' || subdomain, 'owner' FROM public.tenants",
+        "INSERT INTO public.tenant_billing (tenant_id, billing_period_start, billing_period_end) "
+        "SELECT id, m, m + interval '1 month' FROM public.tenants, generate_series("
+        "date_trunc('month', now() AT TIME ZONE 'UTC') - interval '3 months', "
+        "date_trunc('month', now() AT TIME ZONE 'UTC'), '1 month') m",
+        "INSERT INTO public.tenant_credentials (tenant_id, kind, digest) "
+        "SELECT id, 'login_a', repeat('a', 64) FROM public.tenants",
+        "INSERT INTO public.tenant_retained (tenant_id, subdomain, kind, name, location, "
+        "delete_after) SELECT id, subdomain, 'database', database_name, 'primary', "
+        "CASE WHEN n < 3 THEN now() - interval '1 day' ELSE now() + interval '1 day' END "
+        "FROM (SELECT *, row_number() OVER () n FROM public.tenants WHERE status = 'deleted') t",
+        "UPDATE public.tenants SET purge_policy = 'Delete' WHERE status = 'deleted'",
+        "ANALYZE",
+    };
+
     postgres_run(
         conn,
         "INSERT INTO public.tenants (id, name, subdomain, tier, database_name, tenant_name, "
         "tenant_uid, server, isolation, schema_name, status) SELECT "
         "('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 't' || n, 't' || n, "
         "'premium', 'tenant_t' || n, 't' || n, 'uid-' || n, 'primary', 'Database', 'public', "
-        "CASE WHEN n %% 10 = 0 THEN 'deleted' ELSE 'active' END FROM generate_series(1, %d) n; "
-        "INSERT INTO public.tenant_quotas (tenant_id, resource_type, quota_limit) "
-        "SELECT id, r, 10 FROM public.tenants, unnest(ARRAY['api_requests', 'compute_hours', "
-        "'sandboxes', 'storage_mb', 'users']) r; "
-        "INSERT INTO public.tenant_users (tenant_id, email, role) "
-        "SELECT id, 'owner@' || subdomain, 'owner' FROM public.tenants; "
-        "INSERT INTO public.tenant_billing (tenant_id, billing_period_start, billing_period_end) "
-        "SELECT id, m, m + interval '1 month' FROM public.tenants, generate_series("
-        "date_trunc('month', now() AT TIME ZONE 'UTC') - interval '3 months', "
-        "date_trunc('month', now() AT TIME ZONE 'UTC'), '1 month') m; "
-        "INSERT INTO public.tenant_credentials (tenant_id, kind, digest) "
-        "SELECT id, 'login_a', repeat('a', 64) FROM public.tenants; "
-        "INSERT INTO public.tenant_retained (tenant_id, subdomain, kind, name, location, "
-        "delete_after) SELECT id, subdomain, 'database', database_name, 'primary', "
-        "CASE WHEN n < 3 THEN now() - interval '1 day' ELSE now() + interval '1 day' END "
-        "FROM (SELECT *, row_number() OVER () n FROM public.tenants WHERE status = 'deleted') t; "
-        "UPDATE public.tenants SET purge_policy = 'Delete' WHERE status = 'deleted'; "
-        "ANALYZE",
+        "CASE WHEN n %% 10 = 0 THEN 'deleted' ELSE 'active' END FROM generate_series(1, %d) n",
         tenants);
+    for (size_t i = 0; i < ARRAY_COUNT(statements); i++) {
+        postgres_run(conn, "%s", statements[i]);
+    }
 }
 
 static int64_t sequential_reads(struct sql_conn *conn)
