@@ -1,11 +1,12 @@
 /* The S3 client beside a loop on libcurl that signs by itself:
  *
  *   bench-s3 sign                 nanoseconds of CPU for a signature of a PUT of a bucket
- *   bench-s3 ours COUNT           microseconds a bucket made, with two tags, by our client
- *   bench-s3 curl COUNT           the same request by curl (CURLOPT_AWS_SIGV4) over one connection
+ *   bench-s3 buckets COUNT        microseconds a bucket made, with two tags: by our client, and the
+ *                                 same request by curl (CURLOPT_AWS_SIGV4) over one connection; the
+ *                                 medians of COUNT each, in turn, so that both see the same noise
  *
- * S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY and S3_SECRET_KEY say where. The buckets are removed
- * afterwards, which is not measured. */
+ * S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY and S3_SECRET_KEY say where. Each bucket is removed again,
+ * which is not measured. */
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,9 +74,9 @@ static int time_signing(void)
 
 /* ---- buckets ---- */
 
-static void put_name(char ret[NAME_BYTES], const char *unique, int number)
+static void put_name(char ret[NAME_BYTES], const char *whose, const char *unique, int number)
 {
-    (void)snprintf(ret, NAME_BYTES, "bench-%s-%d", unique, number);
+    (void)snprintf(ret, NAME_BYTES, "bench-%s-%s-%d", whose, unique, number);
 }
 
 static struct s3 *open_client(struct http_client **ret_http)
@@ -98,20 +99,16 @@ static struct s3 *open_client(struct http_client **ret_http)
     return s3;
 }
 
-static int64_t create_ours(struct s3 *s3, const char *unique, int count)
+static int64_t create_ours(struct s3 *s3, const char *name)
 {
     static const struct s3_tag tags[] = {{"one", "1"}, {"two", "2"}};
-    char name[NAME_BYTES];
     struct err err;
+    bool created = false;
     int64_t begun = now_ns(CLOCK_MONOTONIC);
 
-    for (int i = 0; i < count; i++) {
-        bool created = false;
-        put_name(name, unique, i);
-        must(s3_bucket_create(s3, &no_call, name, tags, ARRAY_COUNT(tags), &created, &err) == 0 &&
-                 created,
-             "a bucket was not made");
-    }
+    must(s3_bucket_create(s3, &no_call, name, tags, ARRAY_COUNT(tags), &created, &err) == 0 &&
+             created,
+         "a bucket was not made");
     return now_ns(CLOCK_MONOTONIC) - begun;
 }
 
@@ -122,64 +119,106 @@ static size_t swallow(char *bytes, size_t size, size_t count, void *context)
     return size * count;
 }
 
-/* Less than our client does: the body is hashed once, and nothing but the status looked at. */
-static int64_t create_by_curl(const char *unique, int count)
-{
-    AUTO(free) char *user = xasprintf("%s:%s", getenv("S3_ACCESS_KEY"), getenv("S3_SECRET_KEY"));
-    AUTO(free) char *provider = xasprintf("aws:amz:%s:s3", getenv("S3_REGION"));
-    AUTO(buf) struct buf body = BUF(4096);
-    char name[NAME_BYTES];
-    char digest[SHA256_TEXT_BYTES];
-    struct curl_slist *headers = NULL;
-    CURL *curl = curl_easy_init();
+/* A loop on libcurl, which does less than our client: the body is hashed once, and nothing but the
+ * status looked at. */
+struct curl_loop {
+    CURL *curl;
+    struct curl_slist *headers;
+    char *user;
+    char *provider;
+    char *header;
+};
 
-    (void)buf_append_text(
-        &body, "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Tags>"
-               "<Tag><Key>one</Key><Value>1</Value></Tag><Tag><Key>two</Key><Value>2</Value></Tag>"
-               "</Tags></CreateBucketConfiguration>");
-    hash_sha256_text(buf_str(&body), digest);
-    AUTO(free) char *header = xasprintf("x-amz-content-sha256: %s", digest);
-    headers = curl_slist_append(headers, header);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, provider);
-    curl_easy_setopt(curl, CURLOPT_USERPWD, user);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, buf_text(&body));
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, swallow);
-    int64_t begun = now_ns(CLOCK_MONOTONIC);
-    for (int i = 0; i < count; i++) {
-        long status = 0;
-        put_name(name, unique, i);
-        AUTO(free) char *url = xasprintf("%s/%s", getenv("S3_ENDPOINT"), name);
-        curl_easy_setopt(curl, CURLOPT_URL, url);
-        must(curl_easy_perform(curl) == CURLE_OK &&
-                 curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
-                 status == 200,
-             "a bucket was not made by curl");
-    }
-    int64_t took = now_ns(CLOCK_MONOTONIC) - begun;
-    curl_easy_cleanup(curl);
-    curl_slist_free_all(headers);
-    return took;
+static const char body_of_curl[] =
+    "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Tags>"
+    "<Tag><Key>one</Key><Value>1</Value></Tag><Tag><Key>two</Key><Value>2</Value></Tag>"
+    "</Tags></CreateBucketConfiguration>";
+
+static void curl_loop_begin(struct curl_loop *loop)
+{
+    char digest[SHA256_TEXT_BYTES];
+
+    hash_sha256_text(str_from(body_of_curl), digest);
+    *loop = (struct curl_loop){
+        .curl = curl_easy_init(),
+        .user = xasprintf("%s:%s", getenv("S3_ACCESS_KEY"), getenv("S3_SECRET_KEY")),
+        .provider = xasprintf("aws:amz:%s:s3", getenv("S3_REGION")),
+        .header = xasprintf("x-amz-content-sha256: %s", digest),
+    };
+    loop->headers = curl_slist_append(NULL, loop->header);
+    curl_easy_setopt(loop->curl, CURLOPT_HTTPHEADER, loop->headers);
+    curl_easy_setopt(loop->curl, CURLOPT_AWS_SIGV4, loop->provider);
+    curl_easy_setopt(loop->curl, CURLOPT_USERPWD, loop->user);
+    curl_easy_setopt(loop->curl, CURLOPT_CUSTOMREQUEST, "PUT");
+    curl_easy_setopt(loop->curl, CURLOPT_POSTFIELDS, body_of_curl);
+    curl_easy_setopt(loop->curl, CURLOPT_WRITEFUNCTION, swallow);
 }
 
-static int time_buckets(bool by_curl, int count)
+static int64_t create_by_curl(struct curl_loop *loop, const char *name)
 {
+    AUTO(free) char *url = xasprintf("%s/%s", getenv("S3_ENDPOINT"), name);
+    long status = 0;
+    int64_t begun = now_ns(CLOCK_MONOTONIC);
+
+    curl_easy_setopt(loop->curl, CURLOPT_URL, url);
+    must(curl_easy_perform(loop->curl) == CURLE_OK &&
+             curl_easy_getinfo(loop->curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+             status == 200,
+         "a bucket was not made by curl");
+    return now_ns(CLOCK_MONOTONIC) - begun;
+}
+
+static void curl_loop_end(struct curl_loop *loop)
+{
+    curl_easy_cleanup(loop->curl);
+    curl_slist_free_all(loop->headers);
+    free(loop->user);
+    free(loop->provider);
+    free(loop->header);
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a;
+    int64_t right = *(const int64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static long long median_us(int64_t *times_ns, int count)
+{
+    qsort(times_ns, (size_t)count, sizeof(*times_ns), compare_times);
+    return (long long)(times_ns[count / 2] / NS_PER_US);
+}
+
+static int time_buckets(int count)
+{
+    AUTO(free) int64_t *ours_ns = xcalloc((size_t)count, sizeof(*ours_ns));
+    AUTO(free) int64_t *curl_ns = xcalloc((size_t)count, sizeof(*curl_ns));
     char unique[UUID_TEXT_BYTES];
     char name[NAME_BYTES];
+    struct curl_loop loop;
     struct http_client *http = NULL;
     struct s3 *s3 = open_client(&http);
     struct err err;
 
     random_uuid(unique);
-    int64_t took = by_curl ? create_by_curl(unique, count) : create_ours(s3, unique, count);
-    (void)printf("%lld\n", (long long)(took / count / NS_PER_US));
-    for (int i = 0; i < count; i++) {
-        put_name(name, unique, i);
-        must(s3_bucket_delete(s3, &no_call, name, &err) == 0, "a bucket was not removed");
+    curl_loop_begin(&loop);
+    /* The first opens the connections. Who comes first changes each time. */
+    for (int i = -1; i < count; i++) {
+        for (int half = 0; half < 2; half++) {
+            bool by_curl = half == (i & 1);
+            put_name(name, by_curl ? "c" : "o", unique, i + 1);
+            int64_t took_ns = by_curl ? create_by_curl(&loop, name) : create_ours(s3, name);
+            must(s3_bucket_delete(s3, &no_call, name, &err) == 0, "a bucket was not removed");
+            if (i >= 0) {
+                (by_curl ? curl_ns : ours_ns)[i] = took_ns;
+            }
+        }
     }
+    curl_loop_end(&loop);
     s3_free(s3);
     http_client_free(http);
+    (void)printf("%lld %lld\n", median_us(ours_ns, count), median_us(curl_ns, count));
     return 0;
 }
 
@@ -191,8 +230,9 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(what, "sign") == 0) {
         return time_signing();
     }
-    if (argc == 3 && (strcmp(what, "ours") == 0 || strcmp(what, "curl") == 0)) {
-        return time_buckets(strcmp(what, "curl") == 0, (int)strtol(argv[2], NULL, 10));
+    int count = argc == 3 ? (int)strtol(argv[2], NULL, 10) : 0;
+    if (strcmp(what, "buckets") == 0 && count > 0) {
+        return time_buckets(count);
     }
     (void)fprintf(stderr, "usage: see the head of bench/s3.c\n");
     return 2;

@@ -89,34 +89,72 @@ static void add_bytes(EVP_MD_CTX *context, const void *bytes, size_t count)
     }
 }
 
-static void end_sha256(EVP_MD_CTX *context, unsigned char ret_digest[SHA256_BYTES])
+static void finish_sha256(EVP_MD_CTX *context, unsigned char ret_digest[SHA256_BYTES])
 {
     if (EVP_DigestFinal_ex(context, ret_digest, NULL) != 1) {
         out_of_memory();
     }
+}
+
+static void end_sha256(EVP_MD_CTX *context, unsigned char ret_digest[SHA256_BYTES])
+{
+    finish_sha256(context, ret_digest);
     EVP_MD_CTX_free(context);
+}
+
+/* A context of each thread's own serves all digests that are begun and ended at one go: making one
+ * costs as much as to hash a few blocks. At its end it holds nothing but the digest. */
+static _Thread_local EVP_MD_CTX *thread_context;
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+
+static void free_context(void *context)
+{
+    EVP_MD_CTX_free(context);
+}
+
+static void make_key(void)
+{
+    if (pthread_key_create(&thread_key, free_context) != 0) {
+        out_of_memory();
+    }
+}
+
+static EVP_MD_CTX *restart_sha256(void)
+{
+    if (!thread_context) {
+        (void)pthread_once(&thread_once, make_key);
+        thread_context = begin_sha256();
+        /* Told, so that it is freed when the thread ends. */
+        if (pthread_setspecific(thread_key, thread_context) != 0) {
+            out_of_memory();
+        }
+    } else if (EVP_DigestInit_ex(thread_context, NULL, NULL) != 1) {
+        out_of_memory();
+    }
+    return thread_context;
 }
 
 void hash_sha256(struct str bytes, unsigned char ret_digest[SHA256_BYTES])
 {
-    EVP_MD_CTX *context = begin_sha256();
+    EVP_MD_CTX *context = restart_sha256();
 
     add_bytes(context, bytes.ptr, bytes.len);
-    end_sha256(context, ret_digest);
+    finish_sha256(context, ret_digest);
 }
 
 static void hash_padded(const unsigned char key[SHA256_BLOCK_BYTES], unsigned char pad,
                         struct str text, unsigned char ret_digest[SHA256_BYTES])
 {
     unsigned char padded[SHA256_BLOCK_BYTES];
-    EVP_MD_CTX *context = begin_sha256();
+    EVP_MD_CTX *context = restart_sha256();
 
     for (size_t i = 0; i < SHA256_BLOCK_BYTES; i++) {
         padded[i] = key[i] ^ pad;
     }
     add_bytes(context, padded, sizeof(padded));
     add_bytes(context, text.ptr, text.len);
-    end_sha256(context, ret_digest);
+    finish_sha256(context, ret_digest);
     explicit_bzero(padded, sizeof(padded));
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DATE_CHARACTERS = 8, CANONICAL_MAX_BYTES = 64 * 1024, SCOPE_MAX_BYTES = 256 };
+enum { DATE_CHARACTERS = 8, CANONICAL_MAX_BYTES = 64 * 1024 };
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
 
@@ -15,7 +15,9 @@ struct sigv4_signer {
     struct secret secret_key;
     pthread_mutex_t lock; /* guards what follows */
     char date[DATE_CHARACTERS + 1];
-    unsigned char key[SHA256_BYTES];
+    unsigned char key[SHA256_BYTES]; /* of that date */
+    char *scope;                     /* of that date */
+    struct buf scratch;
 };
 
 /* ---- the signing key ---- */
@@ -42,16 +44,17 @@ static void derive_key(const struct sigv4_signer *signer, const char *date,
     free(first);
 }
 
-static void get_key(struct sigv4_signer *signer, const char *date,
-                    unsigned char ret_key[SHA256_BYTES])
+/* What changes once a day: four of five digests, and the scope. */
+static void follow_date(struct sigv4_signer *signer, const char *time_text)
 {
-    pthread_mutex_lock(&signer->lock);
-    if (!text_equal(signer->date, date)) {
-        derive_key(signer, date, signer->key);
-        memcpy(signer->date, date, sizeof(signer->date));
+    if (memcmp(signer->date, time_text, DATE_CHARACTERS) == 0) {
+        return;
     }
-    memcpy(ret_key, signer->key, SHA256_BYTES);
-    pthread_mutex_unlock(&signer->lock);
+    memcpy(signer->date, time_text, DATE_CHARACTERS);
+    derive_key(signer, signer->date, signer->key);
+    free(signer->scope);
+    signer->scope =
+        xasprintf("%s/%s/%s/aws4_request", signer->date, signer->region, signer->service);
 }
 
 struct sigv4_signer *sigv4_signer_new(const char *access_key, const struct secret *secret_key,
@@ -61,6 +64,7 @@ struct sigv4_signer *sigv4_signer_new(const char *access_key, const struct secre
     signer->access_key = xstrdup(access_key);
     signer->region = xstrdup(region);
     signer->service = xstrdup(service);
+    signer->scratch = BUF(CANONICAL_MAX_BYTES);
     secret_copy(&signer->secret_key, secret_key);
     pthread_mutex_init(&signer->lock, NULL);
     return signer;
@@ -77,6 +81,8 @@ void sigv4_signer_free(struct sigv4_signer *signer)
     free(signer->access_key);
     free(signer->region);
     free(signer->service);
+    free(signer->scope);
+    buf_release(&signer->scratch);
     free(signer);
 }
 
@@ -121,17 +127,27 @@ void sigv4_query(const struct sigv4_pair *pairs, size_t count, struct buf *out)
     }
 }
 
-/* Without blanks at the ends, and with single ones inside. */
+/* Without blanks at the ends, and with single ones inside; most values have none at all. */
 static void append_value(struct buf *out, const char *value)
 {
     struct str rest = str_trim(str_from(value));
-    bool blank = false;
 
-    for (size_t i = 0; i < rest.len; i++) {
-        if (rest.ptr[i] != ' ' || !blank) {
-            (void)buf_append_char(out, rest.ptr[i]);
+    while (rest.len > 0) {
+        const char *blank = memchr(rest.ptr, ' ', rest.len);
+        size_t taken = blank ? (size_t)(blank - rest.ptr) + 1 : rest.len;
+        (void)buf_append(out, rest.ptr, taken);
+        while (taken < rest.len && rest.ptr[taken] == ' ') {
+            taken++;
         }
-        blank = rest.ptr[i] == ' ';
+        rest = (struct str){rest.ptr + taken, rest.len - taken};
+    }
+}
+
+/* texts ends with NULL. Printing by a format costs as much as a digest. */
+static void append_all(struct buf *out, const char *const *texts)
+{
+    for (; *texts; texts++) {
+        (void)buf_append_text(out, *texts);
     }
 }
 
@@ -141,7 +157,10 @@ static void append_names(struct buf *out, const struct sigv4_pair *const *sorted
         if (i > 0 && text_equal(sorted[i]->name, sorted[i - 1]->name)) {
             continue;
         }
-        (void)buf_printf(out, "%s%s", i > 0 ? ";" : "", sorted[i]->name);
+        if (i > 0) {
+            (void)buf_append_char(out, ';');
+        }
+        (void)buf_append_text(out, sorted[i]->name);
     }
 }
 
@@ -152,24 +171,32 @@ static void append_headers(struct buf *out, const struct sigv4_pair *const *sort
         if (again) {
             (void)buf_append_char(out, ',');
         } else {
-            (void)buf_printf(out, "%s%s:", i > 0 ? "\n" : "", sorted[i]->name);
+            append_all(out, (const char *[]){i > 0 ? "\n" : "", sorted[i]->name, ":", NULL});
         }
         append_value(out, sorted[i]->value);
     }
     (void)buf_append_char(out, '\n');
 }
 
-void sigv4_canonical_request(const struct sigv4_request *request, struct buf *out)
+static void append_request(struct buf *out, const struct sigv4_request *request,
+                           const struct sigv4_pair *const *sorted)
 {
-    const struct sigv4_pair *sorted[SIGV4_PAIRS_MAX];
     const char *path = text_is_empty(request->path) ? "/" : request->path;
 
-    sort(request->headers, request->header_count, sorted);
-    (void)buf_printf(out, "%s\n%s\n%s\n", request->method, path, request->query);
+    append_all(out,
+               (const char *[]){request->method, "\n", path, "\n", request->query, "\n", NULL});
     append_headers(out, sorted, request->header_count);
     (void)buf_append_char(out, '\n');
     append_names(out, sorted, request->header_count);
-    (void)buf_printf(out, "\n%s", request->payload_hash);
+    append_all(out, (const char *[]){"\n", request->payload_hash, NULL});
+}
+
+void sigv4_canonical_request(const struct sigv4_request *request, struct buf *out)
+{
+    const struct sigv4_pair *sorted[SIGV4_PAIRS_MAX];
+
+    sort(request->headers, request->header_count, sorted);
+    append_request(out, request, sorted);
 }
 
 /* ---- signing ---- */
@@ -195,31 +222,40 @@ static void append_hex(struct buf *out, const unsigned char *bytes, size_t count
     }
 }
 
-void sigv4_sign(struct sigv4_signer *signer, const struct sigv4_request *request, struct buf *out)
+static void sign_locked(struct sigv4_signer *signer, const struct sigv4_request *request,
+                        const char *time_text, struct buf *out)
 {
-    AUTO(buf) struct buf canonical = BUF(CANONICAL_MAX_BYTES);
-    AUTO(buf) struct buf to_sign = BUF(CANONICAL_MAX_BYTES);
-    AUTO(buf) struct buf scope = BUF(SCOPE_MAX_BYTES);
     const struct sigv4_pair *sorted[SIGV4_PAIRS_MAX];
-    unsigned char key[SHA256_BYTES];
+    struct buf *scratch = &signer->scratch;
     unsigned char signature[SHA256_BYTES];
     char hash[SHA256_TEXT_BYTES];
-    char time_text[SIGV4_TIME_BYTES];
-    char date[DATE_CHARACTERS + 1] = "";
 
-    sigv4_time(request->time_s, time_text);
-    memcpy(date, time_text, DATE_CHARACTERS);
-    sigv4_canonical_request(request, &canonical);
-    hash_sha256_text(buf_str(&canonical), hash);
-    (void)buf_printf(&scope, "%s/%s/%s/aws4_request", date, signer->region, signer->service);
-    (void)buf_printf(&to_sign, ALGORITHM "\n%s\n%s\n%s", time_text, buf_text(&scope), hash);
-    get_key(signer, date, key);
-    hmac(key, sizeof(key), buf_str(&to_sign), signature);
-    explicit_bzero(key, sizeof(key));
-    (void)buf_printf(out, ALGORITHM " Credential=%s/%s, SignedHeaders=", signer->access_key,
-                     buf_text(&scope));
+    follow_date(signer, time_text);
     sort(request->headers, request->header_count, sorted);
+    buf_clear(scratch);
+    append_request(scratch, request, sorted);
+    bool cut = buf_failed(scratch);
+    hash_sha256_text(buf_str(scratch), hash);
+    buf_clear(scratch);
+    append_all(scratch,
+               (const char *[]){ALGORITHM "\n", time_text, "\n", signer->scope, "\n", hash, NULL});
+    hmac(signer->key, sizeof(signer->key), buf_str(scratch), signature);
+    append_all(out, (const char *[]){ALGORITHM " Credential=", signer->access_key, "/",
+                                     signer->scope, ", SignedHeaders=", NULL});
     append_names(out, sorted, request->header_count);
     (void)buf_append_text(out, ", Signature=");
     append_hex(out, signature, sizeof(signature));
+    if (cut) {
+        buf_fail(out);
+    }
+}
+
+void sigv4_sign(struct sigv4_signer *signer, const struct sigv4_request *request, struct buf *out)
+{
+    char time_text[SIGV4_TIME_BYTES];
+
+    sigv4_time(request->time_s, time_text);
+    pthread_mutex_lock(&signer->lock);
+    sign_locked(signer, request, time_text, out);
+    pthread_mutex_unlock(&signer->lock);
 }
