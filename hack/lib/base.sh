@@ -160,3 +160,15 @@ stable_port()
     fi
     cat -- "$file"
 }
+
+# fresh_port RUN NAME: the same for a server that is about to be started: where another program has taken the port meanwhile, another.
+fresh_port()
+{
+    local port
+    port=$(stable_port "$1" "$2")
+    if port_in_use "$port"; then
+        say "port $port, which $2 had, is taken by another program; it gets another"
+        rm -f -- "$1/ports/$2"
+    fi
+    stable_port "$1" "$2"
+}
