@@ -1,7 +1,6 @@
 /* The controller of DatabaseServer objects: look at the server, say in the status how it is, keep
  * the label by which an admission policy protects a server in use. Writes only what differs. */
 #include "controller/base/clock.h"
-#include "controller/base/jsonw.h"
 #include "controller/base/str.h"
 #include "reconcilers/database/server_health.h"
 #include "reconcilers/database/server_orphans.h"
@@ -12,10 +11,11 @@
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/work.h"
+#include "reconcilers/objects/in_use.h"
 #include "reconcilers/registry/orphans.h"
 #include "reconcilers/registry/registry.h"
 
-enum { STATUS_MAX_BYTES = 64 * 1024, ANSWER_MAX_BYTES = 4 << 20, WORDS_MAX_BYTES = 2048 };
+enum { WORDS_MAX_BYTES = 2048 };
 
 #define MESSAGE_REACHABLE "The controller can log in and write."
 #define MESSAGE_HARDENED "No database is open to every role."
@@ -200,93 +200,68 @@ static int64_t count_spares(const struct visit *visit)
                : visit->server->status_spares;
 }
 
-static void render_status(struct buf *out, const struct visit *visit, const char *version,
-                          int64_t spares, const struct condition_set *conditions)
-{
-    struct jsonw writer;
+struct findings {
+    const struct visit *visit;
+    const char *version;
+    int64_t spares;
+};
 
-    jsonw_init(&writer, out);
-    jsonw_object(&writer, NULL);
-    jsonw_text(&writer, "apiVersion", "tenantry.dev/v1alpha1");
-    jsonw_text(&writer, "kind", "DatabaseServer");
-    jsonw_object(&writer, "metadata");
-    jsonw_text(&writer, "name", visit->server->name);
-    jsonw_text(&writer, "uid", visit->server->uid);
-    jsonw_end_object(&writer);
-    jsonw_object(&writer, "status");
-    jsonw_int(&writer, "observedGeneration", visit->server->generation);
-    if (!text_is_empty(version)) {
-        jsonw_text(&writer, "version", version);
+static void write_findings(struct jsonw *writer, const void *context)
+{
+    const struct findings *findings = context;
+
+    if (!text_is_empty(findings->version)) {
+        jsonw_text(writer, "version", findings->version);
     }
-    if (visit->looked) {
-        jsonw_int(&writer, "connections", visit->health.max_connections);
+    if (findings->visit->looked) {
+        jsonw_int(writer, "connections", findings->visit->health.max_connections);
     }
-    jsonw_int(&writer, "tenants", visit->tenants);
-    if (spares > 0) {
-        jsonw_int(&writer, "spareDatabases", spares);
+    if (findings->spares > 0) {
+        jsonw_int(writer, "spareDatabases", findings->spares);
     }
-    jsonw_array(&writer, "conditions");
-    condition_set_write(&writer, conditions);
-    jsonw_end_array(&writer);
-    jsonw_end_object(&writer);
-    jsonw_end_object(&writer);
+}
+
+static struct in_use as_in_use(const struct visit *visit)
+{
+    const struct database_server *server = visit->server;
+
+    return (struct in_use){
+        .resource = &KUBE_DATABASE_SERVERS,
+        .cache = visit->services->database_servers,
+        .name = server->name,
+        .uid = server->uid,
+        .generation = server->generation,
+        .label = server->in_use_label,
+    };
 }
 
 static int write_status(struct visit *visit, struct err *err)
 {
-    AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
-    AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
     AUTO(buf) struct buf words = BUF(WORDS_MAX_BYTES);
     const struct database_server *server = visit->server;
-    const struct kube_ref ref = {&KUBE_DATABASE_SERVERS, NULL, server->name, "status"};
+    const struct in_use object = as_in_use(visit);
     struct condition_set conditions = server->conditions;
     /* What an unreachable server ran last is still worth knowing. */
-    const char *version = visit->looked ? visit->health.version : server->status_version;
-    int64_t spares = count_spares(visit);
+    const struct findings findings = {
+        visit, visit->looked ? visit->health.version : server->status_version, count_spares(visit)};
 
     put_conditions(&conditions, visit, &words);
     if (server->observed_generation == server->generation &&
-        server->status_tenants == visit->tenants && server->status_spares == spares &&
-        text_equal(server->status_version, version) &&
+        server->status_tenants == visit->tenants && server->status_spares == findings.spares &&
+        text_equal(server->status_version, findings.version) &&
         condition_set_equal(&conditions, &server->conditions)) {
         return 0;
     }
-    render_status(&json, visit, version, spares, &conditions);
-    if (kube_apply(visit->services->kube, &visit->rc->call, &ref, NAME_STATUS_MANAGER,
-                   buf_str(&json), &answer, err)) {
-        return err_wrap(err, "status");
-    }
-    cache_store_written(visit->services->database_servers, buf_str(&answer));
-    return 0;
+    return in_use_write_status(visit->rc, visit->services, &object, visit->tenants, &conditions,
+                               write_findings, &findings, err);
 }
 
 /* An object that is deleted while spares stand would leave them to nobody. */
 static int write_label(struct visit *visit, struct err *err)
 {
-    AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
-    AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
-    struct jsonw writer;
-    bool in_use = visit->tenants > 0 || count_spares(visit) > 0;
-    const struct kube_ref ref = {&KUBE_DATABASE_SERVERS, NULL, visit->server->name, NULL};
-
-    if (visit->server->in_use_label == in_use) {
-        return 0;
-    }
-    jsonw_init(&writer, &json);
-    jsonw_object(&writer, NULL);
-    jsonw_object(&writer, "metadata");
-    jsonw_text(&writer, "uid", visit->server->uid);
-    jsonw_object(&writer, "labels");
-    jsonw_text(&writer, NAME_LABEL_IN_USE, in_use ? "true" : NULL);
-    jsonw_end_object(&writer);
-    jsonw_end_object(&writer);
-    jsonw_end_object(&writer);
-    if (kube_patch(visit->services->kube, &visit->rc->call, &ref, KUBE_PATCH_MERGE, NAME_MANAGER,
-                   buf_str(&json), &answer, err)) {
-        return err_wrap(err, "in-use label");
-    }
-    cache_store_written(visit->services->database_servers, buf_str(&answer));
-    return 0;
+    const struct in_use object = as_in_use(visit);
+    return in_use_write_label(visit->rc, visit->services, &object,
+                              visit->tenants > 0 || count_spares(visit) > 0, err);
 }
 
 /* ---- the registry's copy ---- */

@@ -1,13 +1,12 @@
 #include "reconcilers/objects/in_use.h"
 
 #include "controller/base/clock.h"
-#include "controller/base/jsonw.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
 
-enum { BODY_MAX_BYTES = 16 << 10, ANSWER_MAX_BYTES = 4 << 20 };
+enum { BODY_MAX_BYTES = 64 << 10, ANSWER_MAX_BYTES = 4 << 20 };
 
-static int write_label(struct reconcile *rc, const struct services *services,
+int in_use_write_label(struct reconcile *rc, const struct services *services,
                        const struct in_use *object, bool in_use, struct err *err)
 {
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
@@ -36,7 +35,8 @@ static int write_label(struct reconcile *rc, const struct services *services,
 }
 
 static void write_body(struct buf *out, const struct in_use *object, int64_t tenants,
-                       const struct condition_set *conditions)
+                       const struct condition_set *conditions, in_use_more_fn more,
+                       const void *context)
 {
     char version[KUBE_API_VERSION_BYTES];
     struct jsonw writer;
@@ -53,6 +53,9 @@ static void write_body(struct buf *out, const struct in_use *object, int64_t ten
     jsonw_object(&writer, "status");
     jsonw_int(&writer, "observedGeneration", object->generation);
     jsonw_int(&writer, "tenants", tenants);
+    if (more) {
+        more(&writer, context);
+    }
     jsonw_array(&writer, "conditions");
     condition_set_write(&writer, conditions);
     jsonw_end_array(&writer);
@@ -60,21 +63,16 @@ static void write_body(struct buf *out, const struct in_use *object, int64_t ten
     jsonw_end_object(&writer);
 }
 
-static int write_status(struct reconcile *rc, const struct services *services,
-                        const struct in_use *object, int64_t tenants, struct err *err)
+int in_use_write_status(struct reconcile *rc, const struct services *services,
+                        const struct in_use *object, int64_t tenants,
+                        const struct condition_set *conditions, in_use_more_fn more,
+                        const void *context, struct err *err)
 {
     AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
-    struct condition_set conditions = *object->conditions;
     const struct kube_ref ref = {object->resource, NULL, object->name, "status"};
 
-    condition_put(&conditions, CONDITION_READY, CONDITION_TRUE, "AsSpecified", object->message,
-                  object->generation, clock_wall_s());
-    if (object->tenants == tenants && object->observed_generation == object->generation &&
-        condition_set_equal(&conditions, object->conditions)) {
-        return 0;
-    }
-    write_body(&json, object, tenants, &conditions);
+    write_body(&json, object, tenants, conditions, more, context);
     if (kube_apply(services->kube, &rc->call, &ref, NAME_STATUS_MANAGER, buf_str(&json), &answer,
                    err)) {
         return err_wrap(err, "status");
@@ -83,11 +81,25 @@ static int write_status(struct reconcile *rc, const struct services *services,
     return 0;
 }
 
+static int update_status(struct reconcile *rc, const struct services *services,
+                         const struct in_use *object, int64_t tenants, struct err *err)
+{
+    struct condition_set conditions = *object->conditions;
+
+    condition_put(&conditions, CONDITION_READY, CONDITION_TRUE, "AsSpecified", object->message,
+                  object->generation, clock_wall_s());
+    if (object->tenants == tenants && object->observed_generation == object->generation &&
+        condition_set_equal(&conditions, object->conditions)) {
+        return 0;
+    }
+    return in_use_write_status(rc, services, object, tenants, &conditions, NULL, NULL, err);
+}
+
 int in_use_write(struct reconcile *rc, const struct services *services, const struct in_use *object,
                  int64_t tenants, struct err *err)
 {
-    return write_label(rc, services, object, tenants > 0, err) ||
-                   write_status(rc, services, object, tenants, err)
+    return in_use_write_label(rc, services, object, tenants > 0, err) ||
+                   update_status(rc, services, object, tenants, err)
                ? -1
                : 0;
 }

@@ -2,17 +2,15 @@
  * out once a generation what it can do, say so in the status, keep the label by which an admission
  * policy protects a store in use. Writes only what differs. */
 #include "controller/base/clock.h"
-#include "controller/base/jsonw.h"
 #include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/store.h"
 #include "reconcilers/model/work.h"
+#include "reconcilers/objects/in_use.h"
 #include "reconcilers/storage/store_probe.h"
 #include "reconcilers/storage/stores.h"
-
-enum { STATUS_MAX_BYTES = 64 * 1024, ANSWER_MAX_BYTES = 4 << 20 };
 
 #define MESSAGE_STORE_REACHABLE "The store takes the controller's key."
 #define MESSAGE_STORE_READY "Buckets can be made and kept here."
@@ -99,8 +97,15 @@ static void put_conditions(struct condition_set *set, const struct visit *visit)
                   good ? MESSAGE_STORE_READY : failure->message, generation, clock_wall_s());
 }
 
-static void write_capabilities(struct jsonw *writer, const struct store_capabilities *found)
+static void write_findings(struct jsonw *writer, const void *context)
 {
+    const struct visit *visit = context;
+    const struct store_capabilities *found = &visit->capabilities;
+
+    jsonw_int(writer, "probedGeneration", visit->probed_generation);
+    if (visit->probed_generation < 0) {
+        return;
+    }
     jsonw_object(writer, "capabilities");
     jsonw_bool(writer, "versioning", found->versioning);
     jsonw_bool(writer, "lifecycle", found->lifecycle);
@@ -113,31 +118,18 @@ static void write_capabilities(struct jsonw *writer, const struct store_capabili
     jsonw_end_object(writer);
 }
 
-static void render_status(struct buf *out, const struct visit *visit,
-                          const struct condition_set *conditions)
+static struct in_use as_in_use(const struct visit *visit)
 {
-    struct jsonw writer;
+    const struct object_store *store = visit->store;
 
-    jsonw_init(&writer, out);
-    jsonw_object(&writer, NULL);
-    jsonw_text(&writer, "apiVersion", "tenantry.dev/v1alpha1");
-    jsonw_text(&writer, "kind", "ObjectStore");
-    jsonw_object(&writer, "metadata");
-    jsonw_text(&writer, "name", visit->store->name);
-    jsonw_text(&writer, "uid", visit->store->uid);
-    jsonw_end_object(&writer);
-    jsonw_object(&writer, "status");
-    jsonw_int(&writer, "observedGeneration", visit->store->generation);
-    jsonw_int(&writer, "probedGeneration", visit->probed_generation);
-    if (visit->probed_generation >= 0) {
-        write_capabilities(&writer, &visit->capabilities);
-    }
-    jsonw_int(&writer, "tenants", visit->tenants);
-    jsonw_array(&writer, "conditions");
-    condition_set_write(&writer, conditions);
-    jsonw_end_array(&writer);
-    jsonw_end_object(&writer);
-    jsonw_end_object(&writer);
+    return (struct in_use){
+        .resource = &KUBE_OBJECT_STORES,
+        .cache = visit->services->object_stores,
+        .name = store->name,
+        .uid = store->uid,
+        .generation = store->generation,
+        .label = store->in_use_label,
+    };
 }
 
 static bool is_same_status(const struct visit *visit, const struct condition_set *conditions)
@@ -152,50 +144,20 @@ static bool is_same_status(const struct visit *visit, const struct condition_set
 
 static int write_status(const struct visit *visit, struct err *err)
 {
-    AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
-    AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
-    const struct kube_ref ref = {&KUBE_OBJECT_STORES, NULL, visit->store->name, "status"};
+    const struct in_use object = as_in_use(visit);
     struct condition_set conditions = visit->store->conditions;
 
     put_conditions(&conditions, visit);
-    if (is_same_status(visit, &conditions)) {
-        return 0;
-    }
-    render_status(&json, visit, &conditions);
-    if (kube_apply(visit->services->kube, &visit->rc->call, &ref, NAME_STATUS_MANAGER,
-                   buf_str(&json), &answer, err)) {
-        return err_wrap(err, "status");
-    }
-    cache_store_written(visit->services->object_stores, buf_str(&answer));
-    return 0;
+    return is_same_status(visit, &conditions)
+               ? 0
+               : in_use_write_status(visit->rc, visit->services, &object, visit->tenants,
+                                     &conditions, write_findings, visit, err);
 }
 
 static int write_label(const struct visit *visit, struct err *err)
 {
-    AUTO(buf) struct buf answer = BUF(ANSWER_MAX_BYTES);
-    AUTO(buf) struct buf json = BUF(STATUS_MAX_BYTES);
-    const struct kube_ref ref = {&KUBE_OBJECT_STORES, NULL, visit->store->name, NULL};
-    struct jsonw writer;
-    bool in_use = visit->tenants > 0;
-
-    if (visit->store->in_use_label == in_use) {
-        return 0;
-    }
-    jsonw_init(&writer, &json);
-    jsonw_object(&writer, NULL);
-    jsonw_object(&writer, "metadata");
-    jsonw_text(&writer, "uid", visit->store->uid);
-    jsonw_object(&writer, "labels");
-    jsonw_text(&writer, NAME_LABEL_IN_USE, in_use ? "true" : NULL);
-    jsonw_end_object(&writer);
-    jsonw_end_object(&writer);
-    jsonw_end_object(&writer);
-    if (kube_patch(visit->services->kube, &visit->rc->call, &ref, KUBE_PATCH_MERGE, NAME_MANAGER,
-                   buf_str(&json), &answer, err)) {
-        return err_wrap(err, "in-use label");
-    }
-    cache_store_written(visit->services->object_stores, buf_str(&answer));
-    return 0;
+    const struct in_use object = as_in_use(visit);
+    return in_use_write_label(visit->rc, visit->services, &object, visit->tenants > 0, err);
 }
 
 /* ---- the reconcile ---- */
