@@ -45,7 +45,8 @@ MUST_CHECK int monitoring_objects_ensure(struct reconcile *rc, void *subject, st
 /* Whether they are as they should be, as far as the watches know. Asks nobody. */
 bool monitoring_objects_stand(const struct services *services, struct arena *arena,
                               const struct tenant *tenant, const struct tier *tier);
-/* What --monitor-label may be: "" or a label's NAME=VALUE. Errors: TERMINAL/InvalidOption. */
+/* What --monitor-label may be: "", or NAME=VALUE of a label that Kubernetes takes and that is not
+ * the controller's own. Errors: TERMINAL/InvalidOption, which says what is wrong. Pure. */
 MUST_CHECK int monitor_label_check(const char *label, struct err *err);
 
 #endif

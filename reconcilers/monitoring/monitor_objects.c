@@ -6,7 +6,6 @@
  * says of itself, and is bounded. The rules speak of the controller's metrics about this tenant,
  * with its tier's thresholds; names and labels are those of manifests/monitoring/rules.yaml, so
  * that an alert raised by both is one. */
-#include <ctype.h>
 #include <inttypes.h>
 
 #include "controller/base/str.h"
@@ -23,7 +22,6 @@ enum {
     LABELS_MAX = 64,
     LABEL_NAME_MAX = 128,
     LABEL_VALUE_MAX = 1024,
-    LABEL_BYTES_MAX = 63, /* of a Kubernetes label's value */
 };
 
 /* ---- monitors ---- */
@@ -164,33 +162,6 @@ static void write_rules(struct arena *arena, const struct tenant_work *work, str
 }
 
 /* ---- all of them ---- */
-
-static bool is_made_of(struct str text, const char *others)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (!isalnum((unsigned char)text.ptr[i]) && !strchr(others, text.ptr[i])) {
-            return false;
-        }
-    }
-    return text.len > 0 && isalnum((unsigned char)text.ptr[0]) &&
-           isalnum((unsigned char)text.ptr[text.len - 1]);
-}
-
-int monitor_label_check(const char *label, struct err *err)
-{
-    struct str value = str_from(label);
-    struct str name = str_cut(&value, '=');
-    bool is_ours =
-        str_equal_c(name, NAME_LABEL_MANAGED_BY) || str_starts_with(name, STR("tenantry.dev/"));
-
-    if (text_is_empty(label) || (!is_ours && is_made_of(name, "-_./") && is_made_of(value, "-_.") &&
-                                 value.len <= LABEL_BYTES_MAX)) {
-        return 0;
-    }
-    return err_set(err, ERR_TERMINAL, "InvalidOption",
-                   "--monitor-label \"%s\": NAME=VALUE of a label that is not the controller's own",
-                   label);
-}
 
 /* The label by which a Prometheus selects them. */
 static const struct kube_pair *selecting_label(struct arena *arena, const char *flag)

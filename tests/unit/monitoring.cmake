@@ -1,0 +1,1 @@
+tenantry_test(test_monitoring_monitor_label unit monitoring/test_monitor_label.c tenantry_monitoring)
