@@ -187,7 +187,7 @@ static int set_up(const struct bucket_context *context, const struct bucket_row 
     const struct object_store *store = context->loan->store;
     const struct store_capabilities *can = &store->capabilities;
 
-    document_lifecycle(&lifecycle, store->version_retention_days);
+    document_lifecycle(&lifecycle, can->versioning ? store->version_retention_days : 0);
     const struct {
         bool wanted;
         const char *kind;

@@ -6,16 +6,21 @@ enum { LEAVES_MAX_BYTES = 256 * 1024 };
 
 void document_lifecycle(struct buf *out, int64_t version_days)
 {
+    (void)buf_append_text(out, "<LifecycleConfiguration xmlns=\"" DOCUMENT_XMLNS "\"><Rule>"
+                               "<ID>tenantry</ID><Filter><Prefix></Prefix></Filter>"
+                               "<Status>Enabled</Status>");
+    if (version_days > 0) {
+        (void)buf_printf(out,
+                         "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker>"
+                         "</Expiration><NoncurrentVersionExpiration><NoncurrentDays>%lld"
+                         "</NoncurrentDays></NoncurrentVersionExpiration>",
+                         (long long)version_days);
+    }
     (void)buf_printf(out,
-                     "<LifecycleConfiguration xmlns=\"" DOCUMENT_XMLNS "\"><Rule>"
-                     "<ID>tenantry</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>"
-                     "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker>"
-                     "</Expiration><NoncurrentVersionExpiration><NoncurrentDays>%lld"
-                     "</NoncurrentDays></NoncurrentVersionExpiration>"
                      "<AbortIncompleteMultipartUpload><DaysAfterInitiation>%d"
                      "</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>"
                      "</LifecycleConfiguration>",
-                     (long long)version_days, UPLOAD_RETENTION_DAYS);
+                     UPLOAD_RETENTION_DAYS);
 }
 
 /* Each leaf as "\npath=text\n", so that one can be searched for whole. */

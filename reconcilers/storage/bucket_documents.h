@@ -23,7 +23,8 @@
 /* Uploads that are begun and never ended go after this many days. */
 enum { UPLOAD_RETENTION_DAYS = 7 };
 
-/* Versions that are not the latest go after so many days, and delete markers that hide nothing. */
+/* Versions that are not the latest go after so many days, and delete markers that hide nothing; 0:
+ * the bucket keeps none, and a server may not know of them. Uploads go in any case. */
 void document_lifecycle(struct buf *out, int64_t version_days);
 
 /* Whether every leaf of `wanted` is in `actual` with the same path and text; whatever else that

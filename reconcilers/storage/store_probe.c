@@ -39,6 +39,7 @@ struct probe {
     const struct store_loan *loan;
     const struct call *call;
     const char *bucket;
+    const struct store_capabilities *found; /* by the features before it */
 };
 
 static int try_versioning(const struct probe *probe, bool *ret, struct err *err)
@@ -76,7 +77,7 @@ static int try_document(const struct probe *probe, const char *kind, const char 
 static int try_lifecycle(const struct probe *probe, bool *ret, struct err *err)
 {
     AUTO(buf) struct buf document = BUF(CONFIG_MAX_BYTES);
-    document_lifecycle(&document, 1);
+    document_lifecycle(&document, probe->found->versioning ? 1 : 0);
     return try_document(probe, "lifecycle", buf_text(&document), ret, err);
 }
 
@@ -152,7 +153,7 @@ static int try_features(const struct probe *probe, struct store_capabilities *re
 int store_probe(const struct store_loan *loan, const struct call *call, struct arena *arena,
                 struct store_capabilities *ret, struct err *err)
 {
-    const struct probe probe = {loan, call, store_probe_bucket(arena, loan->store)};
+    const struct probe probe = {loan, call, store_probe_bucket(arena, loan->store), ret};
     bool created = false;
 
     *ret = (struct store_capabilities){0};

@@ -74,6 +74,16 @@ static int on_upload(void *context, const struct s3_item *item, struct err *err)
                            item->version, err);
 }
 
+/* A server that knows no uploads has none. */
+static int sweep_uploads(struct measuring *measuring, struct err *err)
+{
+    return s3_list_uploads(measuring->loan->s3, &measuring->rc->call, measuring->bucket, on_upload,
+                           measuring, err) &&
+                   !err_has_reason(err, "StorageNotImplemented")
+               ? -1
+               : 0;
+}
+
 /* In one listing: what counts, and what is old. */
 static int measure_and_sweep(struct measuring *measuring, struct err *err)
 {
@@ -83,13 +93,15 @@ static int measure_and_sweep(struct measuring *measuring, struct err *err)
     const char *bucket = measuring->bucket;
 
     if (!can->versioning) {
-        return s3_list_objects(s3, call, bucket, "", on_object, measuring, err);
+        return s3_list_objects(s3, call, bucket, "", on_object, measuring, err) ||
+                       (!can->lifecycle && sweep_uploads(measuring, err))
+                   ? -1
+                   : 0;
     }
     AUTO(s3_batch) struct s3_batch *batch = can->lifecycle ? NULL : s3_batch_new(s3, call, bucket);
     measuring->batch = batch;
     if (s3_list_versions(s3, call, bucket, "", on_version, measuring, err) ||
-        (batch && (s3_batch_finish(batch, err) ||
-                   s3_list_uploads(s3, call, bucket, on_upload, measuring, err)))) {
+        (batch && (s3_batch_finish(batch, err) || sweep_uploads(measuring, err)))) {
         return -1;
     }
     if (batch && s3_batch_deleted(batch) > 0) {

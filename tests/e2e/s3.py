@@ -16,7 +16,7 @@ CONFIG = botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_a
 
 def client(service="s3"):
     endpoint = os.environ["AWS_ENDPOINT_URL_S3" if service == "s3" else "IAM_ENDPOINT"]
-    return boto3.client(service, endpoint_url=endpoint, region_name="us-east-1", config=CONFIG)
+    return boto3.client(service, endpoint_url=endpoint, region_name=os.environ.get("AWS_REGION", "us-east-1"), config=CONFIG)
 
 
 def put(bucket, key, size):
@@ -88,6 +88,17 @@ def access_keys(user):
 def leak_key(user):
     """As a controller would that dies before it writes the Secret."""
     return "made" if client("iam").create_access_key(UserName=user)["AccessKey"]["AccessKeyId"] else ""
+
+
+def lifecycle(bucket):
+    """What each rule does, and after how many days."""
+    rules = client().get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    days = [rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for rule in rules]
+    return " ".join(f"uploads:{n}" for n in days)
+
+
+def uploads(bucket):
+    return len(client().list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
 
 def users(prefix):
