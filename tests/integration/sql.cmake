@@ -20,9 +20,11 @@ foreach(test billing registry registry_parts registry_purge registry_scale)
   set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
 endforeach()
 
-tenantry_integration_test(test_idle test_idle.c postgres_alone tenantry_sandbox)
-target_sources(test_idle PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/registry_fixture.c)
-set_tests_properties(test_idle PROPERTIES RESOURCE_LOCK postgres_alone)
+foreach(test idle meter)
+  tenantry_integration_test(test_${test} test_${test}.c postgres_alone tenantry_sandbox)
+  target_sources(test_${test} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/postgres.c ${CMAKE_CURRENT_LIST_DIR}/registry_fixture.c)
+  set_tests_properties(test_${test} PROPERTIES RESOURCE_LOCK postgres_alone)
+endforeach()
 
 tenantry_integration_test(test_registry_takeover test_registry_takeover.c "postgres_alone;controlplane" tenantry_registry)
 target_sources(test_registry_takeover PRIVATE
