@@ -101,7 +101,7 @@ static void make_services(struct program *program)
     program->tiers = cache_new(&tier_codec);
     program->database_servers = cache_new(&database_server_codec);
     program->sandbox_templates = cache_new(&sandbox_template_codec);
-    program->children = children_new();
+    program->children = children_new(options->namespace_);
     program->crew = crew_new((int)options->workers);
     program->object_stores = cache_new(&object_store_codec);
     program->meter =

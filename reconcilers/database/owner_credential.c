@@ -13,12 +13,12 @@
 #include <crypt.h>
 #include <string.h>
 
-#include "controller/base/js.h"
 #include "controller/base/str.h"
 #include "controller/kube/secret_object.h"
 #include "reconcilers/database/owner_internal.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/objects/children.h"
 #include "reconcilers/objects/objects.h"
 #include "reconcilers/registry/registry.h"
 #include "reconcilers/registry/registry_mails.h"
@@ -29,7 +29,6 @@ enum {
     PASSWORD_MAX_CHARACTERS = 72,
     BCRYPT_COST = 12,
     BCRYPT_SALT_BYTES = 16,
-    BODY_MAX_BYTES = 16 * 1024,
 };
 
 #define DIGEST_KIND "owner"
@@ -86,34 +85,6 @@ static const char *secret_name(struct reconcile *rc, const struct tenant_work *w
     return name_owner_secret(rc->arena, work->tenant->subdomain);
 }
 
-static struct kube_ref ref_to(struct reconcile *rc, const struct tenant_work *work,
-                              const struct kube_resource *resource)
-{
-    return (struct kube_ref){.resource = resource,
-                             .namespace_ = work->services->system_namespace,
-                             .name = secret_name(rc, work)};
-}
-
-static bool role_equal(struct str body, const char *secret)
-{
-    AUTO(json) json_t *tree = NULL;
-    struct err ignored;
-
-    if (js_parse(body, OBJECT_MAX_BYTES, &tree, &ignored)) {
-        return false;
-    }
-    const json_t *rules = js_at(tree, "/rules");
-    const json_t *rule = json_array_get(rules, 0);
-    const json_t *names = json_object_get(rule, "resourceNames");
-    const json_t *verbs = json_object_get(rule, "verbs");
-    const json_t *resources = json_object_get(rule, "resources");
-    return json_array_size(rules) == 1 && json_array_size(names) == 1 &&
-           json_array_size(verbs) == 1 && json_array_size(resources) == 1 &&
-           text_equal(json_string_value(json_array_get(names, 0)), secret) &&
-           text_equal(json_string_value(json_array_get(verbs, 0)), "get") &&
-           text_equal(json_string_value(json_array_get(resources, 0)), "secrets");
-}
-
 static void write_word_array(struct jsonw *writer, const char *name, const char *word)
 {
     jsonw_array(writer, name);
@@ -121,82 +92,50 @@ static void write_word_array(struct jsonw *writer, const char *name, const char 
     jsonw_end_array(writer);
 }
 
-static int apply_role(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+static void want_role(struct reconcile *rc, const struct tenant_work *work, struct intent *intent)
 {
-    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     struct jsonw writer;
-    const struct kube_ref ref = ref_to(rc, work, &KUBE_ROLES);
 
-    jsonw_init(&writer, &json);
-    object_begin(&writer, work, &ref, NULL);
+    intent_init(rc->arena, intent, CHILD_ROLE, work->services->system_namespace,
+                secret_name(rc, work));
+    intent_begin(intent, &writer, work, NULL);
     jsonw_array(&writer, "rules");
     jsonw_object(&writer, NULL);
     write_word_array(&writer, "apiGroups", "");
     write_word_array(&writer, "resources", "secrets");
-    write_word_array(&writer, "resourceNames", ref.name);
+    write_word_array(&writer, "resourceNames", intent->name);
     write_word_array(&writer, "verbs", "get");
     jsonw_end_object(&writer);
     jsonw_end_array(&writer);
     jsonw_end_object(&writer);
-    return kube_apply(work->services->kube, &rc->call, &ref, NAME_MANAGER, buf_str(&json), NULL,
-                      err);
 }
 
-static int apply_binding(struct reconcile *rc, const struct tenant_work *work, struct err *err)
+static void want_binding(struct reconcile *rc, const struct tenant_work *work,
+                         struct intent *intent)
 {
-    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     struct jsonw writer;
-    const struct kube_ref ref = ref_to(rc, work, &KUBE_ROLE_BINDINGS);
 
-    jsonw_init(&writer, &json);
-    object_begin(&writer, work, &ref, NULL);
-    object_write_binding(&writer, "Role", ref.name, "User", NULL, work->tenant->owner.email);
+    intent_init(rc->arena, intent, CHILD_ROLE_BINDING, work->services->system_namespace,
+                secret_name(rc, work));
+    intent_begin(intent, &writer, work, NULL);
+    object_write_binding(&writer, "Role", intent->name, "User", NULL, work->tenant->owner.email);
     jsonw_end_object(&writer);
-    return kube_apply(work->services->kube, &rc->call, &ref, NAME_MANAGER, buf_str(&json), NULL,
-                      err);
 }
 
-/* What stands of one of the two: our own and right, our own and wrong, or nothing. */
-static int look_at_right(struct reconcile *rc, const struct tenant_work *work,
-                         const struct kube_resource *resource, bool *ret_stands, struct err *err)
-{
-    AUTO(buf) struct buf body = BUF(OBJECT_MAX_BYTES);
-    const struct kube_ref ref = ref_to(rc, work, resource);
-    struct kube_meta meta = {0};
-    bool found = false;
-
-    *ret_stands = false;
-    if (object_look(rc, work, &ref, &body, &meta, &found, err)) {
-        return -1;
-    }
-    if (!found) {
-        return 0;
-    }
-    if (!object_is_own(work, &meta)) {
-        return object_refuse(
-            work, resource == &KUBE_ROLES ? "role" : "rolebinding", ref.namespace_, ref.name,
-            kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_TENANT_UID), err);
-    }
-    *ret_stands =
-        text_equal(kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_TENANT_UID),
-                   work->tenant->uid) &&
-        (resource == &KUBE_ROLES ? role_equal(buf_str(&body), ref.name)
-                                 : object_binding_equal(buf_str(&body), "Role", ref.name, "User",
-                                                        NULL, work->tenant->owner.email));
-    return 0;
-}
-
+/* One after the other: nobody may bind to a role that is not there. */
 static int ensure_rights(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
-    bool role = false;
-    bool binding = false;
+    struct intent intents[2];
+    enum child_fate fate;
 
-    return look_at_right(rc, work, &KUBE_ROLES, &role, err) ||
-                   (!role && apply_role(rc, work, err)) ||
-                   look_at_right(rc, work, &KUBE_ROLE_BINDINGS, &binding, err) ||
-                   (!binding && apply_binding(rc, work, err))
-               ? -1
-               : 0;
+    want_role(rc, work, &intents[0]);
+    want_binding(rc, work, &intents[1]);
+    int result = children_ensure(rc, work, &intents[0], &fate, err) ||
+                         children_ensure(rc, work, &intents[1], &fate, err)
+                     ? -1
+                     : 0;
+    intents_release(intents, ARRAY_COUNT(intents));
+    return result;
 }
 
 /* ---- the Secret ---- */
@@ -285,11 +224,12 @@ int owner_credential_confirm(struct reconcile *rc, const struct tenant_work *wor
 /* The Secret goes last: as long as it stands, the rest is looked for again. */
 int owner_credential_remove(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
-    const struct kube_ref binding = ref_to(rc, work, &KUBE_ROLE_BINDINGS);
-    const struct kube_ref role = ref_to(rc, work, &KUBE_ROLES);
-    const struct kube_ref secret = ref_to(rc, work, &KUBE_SECRETS);
+    const char *namespace_ = work->services->system_namespace;
+    const char *name = secret_name(rc, work);
+    const struct kube_ref secret = {&KUBE_SECRETS, namespace_, name, NULL};
 
-    return object_delete_own(rc, work, &binding, err) || object_delete_own(rc, work, &role, err) ||
+    return children_delete(rc, work, CHILD_ROLE_BINDING, namespace_, name, err) ||
+                   children_delete(rc, work, CHILD_ROLE, namespace_, name, err) ||
                    object_delete_own(rc, work, &secret, err)
                ? -1
                : 0;

@@ -8,6 +8,7 @@
 #include "controller/runtime/fields.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/words.h"
+#include "reconcilers/objects/objects.h"
 
 enum { CONTENT_MAX_BYTES = 4 << 20 };
 
@@ -200,6 +201,8 @@ const struct codec child_codecs[CHILD_KIND_COUNT] = {
     [CHILD_LIMIT_RANGE] = {.resource = &limits, .pack = pack},
     [CHILD_NETWORK_POLICY] = {.resource = &policies, .pack = pack},
     [CHILD_ROLE_BINDING] = {.resource = &KUBE_ROLE_BINDINGS, .pack = pack},
+    [CHILD_NAMESPACE] = {.resource = &KUBE_NAMESPACES, .pack = pack},
+    [CHILD_ROLE] = {.resource = &KUBE_ROLES, .pack = pack},
     [CHILD_INGRESS] = {.resource = &ingresses, .pack = pack},
     [CHILD_HTTP_ROUTE] = {.resource = &http_routes, .pack = pack},
     [CHILD_SERVICE_MONITOR] = {.resource = &service_monitors, .pack = pack},

@@ -22,6 +22,8 @@ enum child_kind {
     CHILD_LIMIT_RANGE,
     CHILD_NETWORK_POLICY,
     CHILD_ROLE_BINDING,
+    CHILD_NAMESPACE,
+    CHILD_ROLE, /* in the operator's own namespace alone */
     CHILD_INGRESS,
     CHILD_HTTP_ROUTE,
     CHILD_SERVICE_MONITOR,

@@ -7,7 +7,6 @@
 #include "controller/base/clock.h"
 #include "controller/base/map.h"
 #include "controller/base/str.h"
-#include "controller/runtime/crew.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/objects/intent.h"
 #include "reconcilers/objects/objects.h"
@@ -45,6 +44,17 @@ struct children {
 static const char *full_key(struct arena *arena, enum child_kind kind, const char *key)
 {
     return arena_printf(arena, "%s/%s", child_codecs[kind].resource->plural, key);
+}
+
+/* As the caches name an object. */
+static const char *cache_key(struct arena *arena, const char *namespace_, const char *name)
+{
+    return text_is_empty(namespace_) ? name : arena_printf(arena, "%s/%s", namespace_, name);
+}
+
+static const char *intent_key(struct arena *arena, const struct intent *intent)
+{
+    return full_key(arena, intent->kind, cache_key(arena, intent->namespace_, intent->name));
 }
 
 static void vouch_put(struct children *children, const char *key, struct hash128 intent,
@@ -156,7 +166,7 @@ static void on_served(void *context, bool is_served)
 
 /* ---- life ---- */
 
-struct children *children_new(void)
+struct children *children_new(const char *system_namespace)
 {
     struct children *children = xcalloc(1, sizeof(*children));
     pthread_mutex_init(&children->lock, NULL);
@@ -169,6 +179,7 @@ struct children *children_new(void)
         cache_on_served(children->caches[kind], on_served, &children->watchers[kind]);
         children->watches[kind] = (struct watch_config){
             .resource = child_codecs[kind].resource,
+            .namespace_ = kind == CHILD_ROLE ? system_namespace : NULL,
             .label_selector = NAME_LABEL_MANAGED_BY "=tenantry," NAME_LABEL_TENANT,
             .optional = kind >= CHILD_OPTIONAL,
         };
@@ -229,7 +240,7 @@ bool children_get(struct children *children, struct arena *arena, enum child_kin
 {
     AUTO(record)
     const struct record *record =
-        cache_get(children->caches[kind], arena_printf(arena, "%s/%s", namespace_, name));
+        cache_get(children->caches[kind], cache_key(arena, namespace_, name));
     if (!record) {
         return false;
     }
@@ -296,8 +307,7 @@ bool children_stand(const struct services *services, struct arena *arena,
         const struct intent *intent = &intents[i];
         struct child child = {0};
         struct vouch vouch;
-        const char *key = full_key(arena, intent->kind,
-                                   arena_printf(arena, "%s/%s", intent->namespace_, intent->name));
+        const char *key = intent_key(arena, intent);
         bool vouched = vouch_get(children, key, &vouch);
         if (vouched && !hash128_equal(vouch.intent, hash_128(buf_str(intent->body)))) {
             return false;
@@ -326,13 +336,32 @@ static int refuse(const struct tenant_work *work, const struct intent *intent,
                          intent->name, uid_label, err);
 }
 
-static int wait_for_end(const struct intent *intent, struct err *err)
+static int wait_for_end(struct arena *arena, const struct intent *intent, struct err *err)
 {
-    (void)err_set(err, ERR_WAIT, "ObjectTerminating",
-                  "%s \"%s/%s\" is being deleted, and is made anew once it is gone",
-                  child_codecs[intent->kind].resource->kind, intent->namespace_, intent->name);
+    (void)err_set(err, ERR_WAIT,
+                  intent->kind == CHILD_NAMESPACE ? "NamespaceTerminating" : "ObjectTerminating",
+                  "%s \"%s\" is being deleted, and is made anew once it is gone",
+                  child_codecs[intent->kind].resource->kind,
+                  cache_key(arena, intent->namespace_, intent->name));
     err->retry_after_ms = DELETING_RETRY_MS;
     return -1;
+}
+
+/* The role of a binding cannot be changed: a binding to another one is replaced. */
+static int send(struct reconcile *rc, const struct tenant_work *work, const struct intent *intent,
+                const struct kube_ref *ref, struct buf *ret_answer, struct err *err)
+{
+    struct kube_client *kube = work->services->kube;
+    struct str body = buf_str(intent->body);
+
+    if (kube_apply(kube, &rc->call, ref, NAME_MANAGER, body, ret_answer, err) == 0) {
+        return 0;
+    }
+    if (intent->kind != CHILD_ROLE_BINDING || !err_has_reason(err, "Invalid") ||
+        object_delete_own(rc, work, ref, err)) {
+        return -1;
+    }
+    return kube_apply(kube, &rc->call, ref, NAME_MANAGER, body, ret_answer, err);
 }
 
 static int apply(struct reconcile *rc, const struct tenant_work *work, const struct intent *intent,
@@ -343,12 +372,12 @@ static int apply(struct reconcile *rc, const struct tenant_work *work, const str
     struct child made = {0};
 
     if (buf_failed(intent->body)) {
-        return err_set(err, ERR_TERMINAL, "ObjectTooLarge", "%s \"%s/%s\" would be too large",
-                       ref->resource->kind, ref->namespace_, ref->name);
+        return err_set(err, ERR_TERMINAL, "ObjectTooLarge", "%s \"%s\" would be too large",
+                       ref->resource->kind, cache_key(rc->arena, ref->namespace_, ref->name));
     }
-    if (kube_apply(work->services->kube, &rc->call, ref, NAME_MANAGER, buf_str(intent->body),
-                   &answer, err)) {
-        return err_wrap(err, "%s \"%s/%s\"", ref->resource->kind, ref->namespace_, ref->name);
+    if (send(rc, work, intent, ref, &answer, err)) {
+        return err_wrap(err, "%s \"%s\"", ref->resource->kind,
+                        cache_key(rc->arena, ref->namespace_, ref->name));
     }
     if (child_decode(buf_str(&answer), rc->arena, &made, err)) {
         return -1;
@@ -361,7 +390,7 @@ static int apply(struct reconcile *rc, const struct tenant_work *work, const str
 /* Ask the server itself: the watch knows nothing of an object without our labels. */
 static int look_and_apply(struct reconcile *rc, const struct tenant_work *work,
                           const struct intent *intent, const struct kube_ref *ref, const char *key,
-                          struct err *err)
+                          enum child_fate *ret, struct err *err)
 {
     AUTO(buf) struct buf body = BUF(OBJECT_MAX_BYTES);
     struct kube_meta meta = {0};
@@ -376,11 +405,13 @@ static int look_and_apply(struct reconcile *rc, const struct tenant_work *work,
                       kube_pair_get(meta.labels, meta.label_count, NAME_LABEL_TENANT_UID), err);
     }
     if (found && meta.deletion_timestamp) {
-        return wait_for_end(intent, err);
+        return wait_for_end(rc->arena, intent, err);
     }
     if (!found || !intent_holds(buf_str(intent->body), buf_str(&body))) {
+        *ret = found ? CHILD_CHANGED : CHILD_CREATED;
         return apply(rc, work, intent, ref, key, err);
     }
+    *ret = CHILD_KEPT;
     if (child_decode(buf_str(&body), rc->arena, &child, err)) {
         return -1;
     }
@@ -388,145 +419,81 @@ static int look_and_apply(struct reconcile *rc, const struct tenant_work *work,
     return 0;
 }
 
-static int ensure(struct reconcile *rc, const struct tenant_work *work, const struct intent *intent,
-                  struct err *err)
+/* Whether nobody but this run can have made anything where the object is to be. */
+static bool is_untouched(struct arena *arena, const struct tenant_work *work,
+                         const struct intent *intent)
+{
+    return text_equal(intent->namespace_, name_namespace(arena, work->tenant->subdomain)) &&
+           work->namespace_fresh;
+}
+
+static int make(struct reconcile *rc, const struct tenant_work *work, const struct intent *intent,
+                const struct kube_ref *ref, const char *key, enum child_fate *ret, struct err *err)
+{
+    if (!is_untouched(rc->arena, work, intent)) {
+        return look_and_apply(rc, work, intent, ref, key, ret, err);
+    }
+    *ret = CHILD_CREATED;
+    return apply(rc, work, intent, ref, key, err);
+}
+
+int children_ensure(struct reconcile *rc, const struct tenant_work *work,
+                    const struct intent *intent, enum child_fate *ret, struct err *err)
 {
     struct children *children = work->services->children;
     const struct kube_ref ref = {.resource = child_codecs[intent->kind].resource,
                                  .namespace_ = intent->namespace_,
                                  .name = intent->name};
-    const char *key = full_key(rc->arena, intent->kind,
-                               arena_printf(rc->arena, "%s/%s", ref.namespace_, ref.name));
-    struct hash128 wanted = hash_128(buf_str(intent->body));
+    const char *key = intent_key(rc->arena, intent);
     struct child child = {0};
     struct vouch vouch;
 
     if (!children_get(children, rc->arena, intent->kind, ref.namespace_, ref.name, &child)) {
-        return work->namespace_fresh ? apply(rc, work, intent, &ref, key, err)
-                                     : look_and_apply(rc, work, intent, &ref, key, err);
+        return make(rc, work, intent, &ref, key, ret, err);
     }
     if (!is_own(work, &child)) {
         return refuse(work, intent, child.tenant_uid, err);
     }
     if (child.deleting) {
-        return wait_for_end(intent, err);
+        return wait_for_end(rc->arena, intent, err);
     }
     if (!vouch_get(children, key, &vouch)) {
-        return look_and_apply(rc, work, intent, &ref, key, err);
+        return look_and_apply(rc, work, intent, &ref, key, ret, err);
     }
-    bool same_intent = hash128_equal(vouch.intent, wanted);
+    bool same_intent = hash128_equal(vouch.intent, hash_128(buf_str(intent->body)));
     if (same_intent && hash128_equal(vouch.content, child.content)) {
+        *ret = CHILD_KEPT;
         return 0;
     }
-    return same_intent ? look_and_apply(rc, work, intent, &ref, key, err)
-                       : apply(rc, work, intent, &ref, key, err);
-}
-
-/* ---- several side by side ---- */
-
-enum { SIDE_BY_SIDE_MAX = 16 };
-
-struct batch {
-    struct reconcile *rc;
-    const struct tenant_work *work;
-    const struct intent *intents;
-    pthread_mutex_t lock;
-    pthread_cond_t idle;
-    int running;
-};
-
-struct piece {
-    struct batch *batch;
-    size_t index;
-    struct arena arena;
-    struct err *failure; /* in the arena; NULL when it went well */
-};
-
-static void run_piece(struct piece *piece)
-{
-    struct reconcile own = *piece->batch->rc;
-    struct err err;
-    own.arena = &piece->arena;
-    if (ensure(&own, piece->batch->work, &piece->batch->intents[piece->index], &err)) {
-        piece->failure = ARENA_NEW(&piece->arena, struct err);
-        *piece->failure = err;
+    if (same_intent) {
+        return look_and_apply(rc, work, intent, &ref, key, ret, err);
     }
-}
-
-static void run_by_hand(void *context)
-{
-    struct piece *piece = context;
-    struct batch *batch = piece->batch;
-    run_piece(piece);
-    pthread_mutex_lock(&batch->lock);
-    if (--batch->running == 0) {
-        pthread_cond_signal(&batch->idle);
-    }
-    pthread_mutex_unlock(&batch->lock);
-}
-
-/* What nobody takes, the caller does itself; so does it with the last. */
-static void hand_out(struct batch *batch, struct piece *pieces, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        arena_init(&pieces[i].arena, batch->rc->arena->limit_bytes);
-        pthread_mutex_lock(&batch->lock);
-        batch->running++;
-        pthread_mutex_unlock(&batch->lock);
-        if (i + 1 == count || !crew_offer(batch->work->services->crew, run_by_hand, &pieces[i])) {
-            run_by_hand(&pieces[i]);
-        }
-    }
-    pthread_mutex_lock(&batch->lock);
-    while (batch->running > 0) {
-        pthread_cond_wait(&batch->idle, &batch->lock);
-    }
-    pthread_mutex_unlock(&batch->lock);
-}
-
-int children_apply(struct reconcile *rc, const struct tenant_work *work,
-                   const struct intent *intents, size_t count, struct err *err)
-{
-    struct batch batch = {.rc = rc, .work = work, .intents = intents};
-    struct piece *pieces = ARENA_ARRAY(rc->arena, struct piece, count);
-    const struct err *failed = NULL;
-
-    pthread_mutex_init(&batch.lock, NULL);
-    pthread_cond_init(&batch.idle, NULL);
-    for (size_t i = 0; i < count; i++) {
-        pieces[i] = (struct piece){.batch = &batch, .index = i};
-    }
-    for (size_t i = 0; i < count; i += SIDE_BY_SIDE_MAX) {
-        hand_out(&batch, pieces + i, count - i < SIDE_BY_SIDE_MAX ? count - i : SIDE_BY_SIDE_MAX);
-    }
-    pthread_cond_destroy(&batch.idle);
-    pthread_mutex_destroy(&batch.lock);
-    for (size_t i = 0; i < count; i++) {
-        arena_absorb(rc->arena, &pieces[i].arena);
-        const struct err *failure = pieces[i].failure;
-        if (failure && (!failed || (failed->cls != ERR_CANCELED && failure->cls == ERR_CANCELED))) {
-            failed = failure;
-        }
-    }
-    if (failed) {
-        *err = *failed;
-        return -1;
-    }
-    return 0;
+    *ret = CHILD_CHANGED;
+    return apply(rc, work, intent, &ref, key, err);
 }
 
 /* ---- removing ---- */
+
+/* The watch tells of it a moment later: until then nobody may take it for standing. */
+int children_delete(struct reconcile *rc, const struct tenant_work *work, enum child_kind kind,
+                    const char *namespace_, const char *name, struct err *err)
+{
+    const struct kube_ref ref = {
+        .resource = child_codecs[kind].resource, .namespace_ = namespace_, .name = name};
+
+    vouch_drop(work->services->children,
+               full_key(rc->arena, kind, cache_key(rc->arena, namespace_, name)));
+    return object_delete_own(rc, work, &ref, err);
+}
 
 int children_remove(struct reconcile *rc, const struct tenant_work *work, enum child_kind kind,
                     const char *namespace_, const char *name, struct err *err)
 {
     struct child child = {0};
-    const struct kube_ref ref = {
-        .resource = child_codecs[kind].resource, .namespace_ = namespace_, .name = name};
 
     if (!children_get(work->services->children, rc->arena, kind, namespace_, name, &child) ||
         child.deleting || !is_own(work, &child)) {
         return 0;
     }
-    return object_delete_own(rc, work, &ref, err);
+    return children_delete(rc, work, kind, namespace_, name, err);
 }

@@ -20,7 +20,8 @@
 #include "reconcilers/objects/intent.h"
 
 struct children;
-struct children *children_new(void);
+/* system_namespace: where the operator is, and Roles of tenants are. Borrowed. */
+struct children *children_new(const char *system_namespace);
 /* After the watches that feed the caches have ended. */
 void children_free(struct children *children);
 
@@ -36,6 +37,12 @@ const struct watch_config *children_watch(const struct children *children, enum 
 typedef void (*children_changed_fn)(void *context, const char *tenant);
 void children_listen(struct children *children, children_changed_fn changed, void *context);
 
+/* What came of an object that is to be there. */
+enum child_fate { CHILD_KEPT, CHILD_CHANGED, CHILD_CREATED };
+
+/* Make one object so; see children_apply. namespace_ of the intent is NULL for a kind without. */
+MUST_CHECK int children_ensure(struct reconcile *rc, const struct tenant_work *work,
+                               const struct intent *intent, enum child_fate *ret, struct err *err);
 /* Make the objects so, side by side as far as there are hands. Idempotent. Objects of others are
  * left alone: TERMINAL/NameConflict. ERR_WAIT while one is still being deleted. The first error of
  * the list is returned; the others were tried all the same. */
@@ -53,7 +60,11 @@ bool children_get(struct children *children, struct arena *arena, enum child_kin
  */
 size_t children_beyond(struct children *children, struct arena *arena, enum child_kind kind,
                        const char *namespace_, size_t expected, const char *const **ret_names);
-/* Delete it if it is this tenant's. No request when the watch knows of none. */
+/* Delete it if it bears this Tenant's UID, by what the server itself says of it. */
+MUST_CHECK int children_delete(struct reconcile *rc, const struct tenant_work *work,
+                               enum child_kind kind, const char *namespace_, const char *name,
+                               struct err *err);
+/* The same, but no request when the watch knows of none. */
 MUST_CHECK int children_remove(struct reconcile *rc, const struct tenant_work *work,
                                enum child_kind kind, const char *namespace_, const char *name,
                                struct err *err);

@@ -5,7 +5,6 @@
 
 #include <strings.h>
 
-#include "controller/base/js.h"
 #include "controller/base/str.h"
 #include "reconcilers/model/names.h"
 
@@ -127,25 +126,4 @@ void object_write_binding(struct jsonw *writer, const char *role_kind, const cha
     }
     jsonw_end_object(writer);
     jsonw_end_array(writer);
-}
-
-bool object_binding_equal(struct str body, const char *role_kind, const char *role,
-                          const char *subject_kind, const char *subject_namespace,
-                          const char *subject)
-{
-    AUTO(json) json_t *tree = NULL;
-    struct err ignored;
-
-    if (js_parse(body, OBJECT_MAX_BYTES, &tree, &ignored)) {
-        return false;
-    }
-    const json_t *subjects = js_at(tree, "/subjects");
-    const json_t *only = json_array_get(subjects, 0);
-    return json_array_size(subjects) == 1 &&
-           text_equal(js_text_or(tree, "/roleRef/kind", ""), role_kind) &&
-           text_equal(js_text_or(tree, "/roleRef/name", ""), role) &&
-           text_equal(js_text_or(only, "/kind", ""), subject_kind) &&
-           text_equal(js_text_or(only, "/name", ""), subject) &&
-           text_equal(js_text_or(only, "/namespace", ""),
-                      subject_namespace ? subject_namespace : "");
 }

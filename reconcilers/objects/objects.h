@@ -45,9 +45,5 @@ void object_begin(struct jsonw *writer, const struct tenant_work *work, const st
 void object_write_binding(struct jsonw *writer, const char *role_kind, const char *role,
                           const char *subject_kind, const char *subject_namespace,
                           const char *subject);
-/* Whether a RoleBinding's body says just that. */
-bool object_binding_equal(struct str body, const char *role_kind, const char *role,
-                          const char *subject_kind, const char *subject_namespace,
-                          const char *subject);
 
 #endif

@@ -8,126 +8,56 @@
 #include "controller/base/str.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/model/names.h"
+#include "reconcilers/objects/children.h"
 #include "reconcilers/objects/objects.h"
+#include "reconcilers/sandbox/sandbox.h"
 #include "reconcilers/sandbox/steps.h"
 
 /* Names of what manifests/rbac ships. */
 #define MANAGER_ROLE "tenantry-namespace-manager"
 #define SERVICE_ACCOUNT "tenantry-controller"
 
-enum {
-    BODY_MAX_BYTES = 16 * 1024,
-    TERMINATING_RETRY_MS = 1000,
-    RIGHTS_WAIT_MS = 3000,
-    RIGHTS_POLL_MS = 20,
-};
+enum { RIGHTS_WAIT_MS = 3000, RIGHTS_POLL_MS = 20 };
 
 static const struct kube_pair pod_security = {"pod-security.kubernetes.io/enforce", "restricted"};
 
-/* ---- the namespace ---- */
+/* ---- what is wanted ---- */
 
-static bool has_labels(const struct tenant_work *work, const struct kube_meta *meta)
+enum { NAMESPACE_INTENTS = 2 };
+
+static void want_namespace(struct arena *arena, const struct tenant_work *work, const char *name,
+                           struct intent *intent)
 {
-    struct kube_pair wanted[4];
-    size_t count = work_labels(work, wanted);
-
-    wanted[count++] = pod_security;
-    for (size_t i = 0; i < count; i++) {
-        const char *value = kube_pair_get(meta->labels, meta->label_count, wanted[i].name);
-        if (!text_equal(value, wanted[i].value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int apply_namespace(struct reconcile *rc, const struct tenant_work *work,
-                           const struct kube_ref *ref, struct err *err)
-{
-    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     struct jsonw writer;
 
-    jsonw_init(&writer, &json);
-    object_begin(&writer, work, ref, &pod_security);
+    intent_init(arena, intent, CHILD_NAMESPACE, NULL, name);
+    intent_begin(intent, &writer, work, &pod_security);
     jsonw_end_object(&writer);
-    if (kube_apply(work->services->kube, &rc->call, ref, NAME_MANAGER, buf_str(&json), NULL, err)) {
-        return err_wrap(err, "namespace \"%s\"", ref->name);
-    }
-    return 0;
 }
 
-static int check_namespace(const struct tenant_work *work, const struct kube_meta *meta,
-                           struct err *err)
+static void want_binding(struct arena *arena, const struct tenant_work *work, const char *name,
+                         struct intent *intent)
 {
-    if (!object_is_own(work, meta)) {
-        return object_refuse(work, "namespace", NULL, meta->name,
-                             kube_pair_get(meta->labels, meta->label_count, NAME_LABEL_TENANT_UID),
-                             err);
-    }
-    if (meta->deletion_timestamp) {
-        (void)err_set(err, ERR_WAIT, "NamespaceTerminating",
-                      "namespace \"%s\" is being deleted, and is made anew once it is gone",
-                      meta->name);
-        err->retry_after_ms = TERMINATING_RETRY_MS;
-        return -1;
-    }
-    return 0;
-}
-
-/* ret_fresh: it was not there before. */
-static int ensure_namespace(struct reconcile *rc, const struct tenant_work *work, const char *name,
-                            bool *ret_fresh, struct err *err)
-{
-    AUTO(buf) struct buf body = BUF(OBJECT_MAX_BYTES);
-    const struct kube_ref ref = {.resource = &KUBE_NAMESPACES, .name = name};
-    struct kube_meta meta = {0};
-    bool found = false;
-
-    if (object_look(rc, work, &ref, &body, &meta, &found, err)) {
-        return -1;
-    }
-    *ret_fresh = !found;
-    if (found && check_namespace(work, &meta, err)) {
-        return -1;
-    }
-    return found && has_labels(work, &meta) ? 0 : apply_namespace(rc, work, &ref, err);
-}
-
-/* ---- the binding ---- */
-
-static int apply_binding(struct reconcile *rc, const struct tenant_work *work,
-                         const struct kube_ref *ref, struct err *err)
-{
-    AUTO(buf) struct buf json = BUF(BODY_MAX_BYTES);
     struct jsonw writer;
 
-    jsonw_init(&writer, &json);
-    object_begin(&writer, work, ref, NULL);
+    intent_init(arena, intent, CHILD_ROLE_BINDING, name, MANAGER_ROLE);
+    intent_begin(intent, &writer, work, NULL);
     object_write_binding(&writer, "ClusterRole", MANAGER_ROLE, "ServiceAccount",
                          work->services->system_namespace, SERVICE_ACCOUNT);
     jsonw_end_object(&writer);
-    if (kube_apply(work->services->kube, &rc->call, ref, NAME_MANAGER, buf_str(&json), NULL, err)) {
-        return err_wrap(err, "RoleBinding \"%s/%s\"", ref->namespace_, ref->name);
-    }
-    return 0;
 }
 
-static int look_at_binding(struct reconcile *rc, const struct tenant_work *work,
-                           const struct kube_ref *ref, bool *ret_stands, struct err *err)
+/* The namespace, and then the binding. */
+static void want(struct arena *arena, const struct tenant_work *work,
+                 struct intent ret[NAMESPACE_INTENTS])
 {
-    AUTO(buf) struct buf body = BUF(OBJECT_MAX_BYTES);
-    struct kube_meta meta = {0};
-    bool found = false;
+    const char *name = name_namespace(arena, work->tenant->subdomain);
 
-    if (object_look(rc, work, ref, &body, &meta, &found, err)) {
-        return -1;
-    }
-    *ret_stands =
-        found && object_is_own(work, &meta) &&
-        object_binding_equal(buf_str(&body), "ClusterRole", MANAGER_ROLE, "ServiceAccount",
-                             work->services->system_namespace, SERVICE_ACCOUNT);
-    return 0;
+    want_namespace(arena, work, name, &ret[0]);
+    want_binding(arena, work, name, &ret[1]);
 }
+
+/* ---- the rights ---- */
 
 /* The API server learns of a new binding by a watch of its own, a moment later. */
 static int wait_for_rights(struct reconcile *rc, const struct tenant_work *work, const char *name,
@@ -155,46 +85,50 @@ static int wait_for_rights(struct reconcile *rc, const struct tenant_work *work,
     }
 }
 
-static int ensure_binding(struct reconcile *rc, const struct tenant_work *work, const char *name,
-                          bool fresh, struct err *err)
-{
-    const struct kube_ref ref = {
-        .resource = &KUBE_ROLE_BINDINGS, .namespace_ = name, .name = MANAGER_ROLE};
-    bool stands = false;
-
-    if (!fresh && look_at_binding(rc, work, &ref, &stands, err)) {
-        return -1;
-    }
-    if (stands) {
-        return 0;
-    }
-    /* The role of a binding cannot be changed, only the binding replaced. */
-    if (!fresh && object_delete_own(rc, work, &ref, err)) {
-        return -1;
-    }
-    return apply_binding(rc, work, &ref, err) ? -1 : wait_for_rights(rc, work, name, err);
-}
-
 /* ---- the step ---- */
+
+static int ensure(struct reconcile *rc, struct tenant_work *work, const struct intent *intents,
+                  struct err *err)
+{
+    enum child_fate fate;
+
+    if (children_ensure(rc, work, &intents[0], &fate, err)) {
+        return -1;
+    }
+    work->namespace_fresh = fate == CHILD_CREATED;
+    if (children_ensure(rc, work, &intents[1], &fate, err)) {
+        return -1;
+    }
+    return fate == CHILD_KEPT ? 0 : wait_for_rights(rc, work, intents[0].name, err);
+}
 
 int namespace_ensure(struct reconcile *rc, void *subject, struct err *err)
 {
-    struct tenant_work *work = subject;
-    const char *name = name_namespace(rc->arena, work->tenant->subdomain);
-    bool fresh = false;
+    struct intent intents[NAMESPACE_INTENTS];
 
-    if (ensure_namespace(rc, work, name, &fresh, err)) {
-        return -1;
-    }
-    work->namespace_fresh = fresh;
-    return ensure_binding(rc, work, name, fresh, err);
+    want(rc->arena, subject, intents);
+    int result = ensure(rc, subject, intents, err);
+    intents_release(intents, NAMESPACE_INTENTS);
+    return result;
+}
+
+bool namespace_stands(const struct services *services, struct arena *arena,
+                      const struct tenant *tenant)
+{
+    struct tenant_work *work = ARENA_NEW(arena, struct tenant_work);
+    struct intent intents[NAMESPACE_INTENTS];
+
+    *work = (struct tenant_work){.services = services, .tenant = tenant};
+    want(arena, work, intents);
+    bool stands = children_stand(services, arena, tenant, intents, NAMESPACE_INTENTS);
+    intents_release(intents, NAMESPACE_INTENTS);
+    return stands;
 }
 
 int namespace_finalize(struct reconcile *rc, void *subject, struct err *err)
 {
     struct tenant_work *work = subject;
-    const struct kube_ref ref = {.resource = &KUBE_NAMESPACES,
-                                 .name = name_namespace(rc->arena, work->tenant->subdomain)};
 
-    return object_delete_own(rc, work, &ref, err);
+    return children_delete(rc, work, CHILD_NAMESPACE, NULL,
+                           name_namespace(rc->arena, work->tenant->subdomain), err);
 }

@@ -25,6 +25,10 @@ struct route_settings {
 MUST_CHECK int route_settings_parse(const char *gateway, const char *ingress_class,
                                     struct route_settings *ret, struct err *err);
 
+/* Whether the namespace and the controller's binding in it, as far as the watches know, are as they
+ * should be. Asks nobody. */
+bool namespace_stands(const struct services *services, struct arena *arena,
+                      const struct tenant *tenant);
 /* Whether everything of ours in the tenant's namespace, as far as the watches know, is as the
  * Tenant and its tier want it, and the status says so. Asks nobody. */
 bool sandboxes_stand(const struct services *services, struct arena *arena,

@@ -225,6 +225,7 @@ static struct outcome reconcile_alive(struct reconcile *rc, struct tenant_enviro
     tenant_inputs_hash(services, tenant, work->tier,
                        find_server(rc, services, tenant->status.place.server), inputs_hash);
     if (is_known_to_stand(rc, tenant, inputs_hash) &&
+        namespace_stands(services, rc->arena, tenant) &&
         sandboxes_stand(services, rc->arena, tenant, work->tier) &&
         monitoring_objects_stand(services, rc->arena, tenant, work->tier) &&
         monitor_agrees(services->monitor, tenant)) {

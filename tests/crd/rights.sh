@@ -52,6 +52,12 @@ for verb in get create patch delete; do
     can no "$verb" clusterroles.rbac.authorization.k8s.io
     can no "$verb" clusterrolebindings.rbac.authorization.k8s.io
 done
+for verb in list watch; do
+    can yes "$verb" namespaces
+    can yes "$verb" rolebindings.rbac.authorization.k8s.io
+    can yes "$verb" roles.rbac.authorization.k8s.io -n tenantry-system
+    can no "$verb" roles.rbac.authorization.k8s.io
+done
 can yes bind clusterroles.rbac.authorization.k8s.io/tenantry-namespace-manager
 for role in tenantry-tenant-admin tenantry-tenant-member; do
     can yes bind "clusterroles.rbac.authorization.k8s.io/$role"

@@ -406,6 +406,14 @@ kube_writes()
         | "\(.verb) \(.objectRef.resource)\(if .objectRef.subresource then "/" + .objectRef.subresource else "" end) \(.objectRef.name // "")"'
 }
 
+# kube_reads MARK: "resource name status" of each object that the controller asked for since then, Leases aside.
+kube_reads()
+{
+    tail -c +"$(($1 + 1))" -- "$AUDIT" | jq -r 'select(.user.username == "system:serviceaccount:tenantry-system:tenantry-controller")
+        | select(.verb | IN("get", "list")) | select(.objectRef.resource != "leases")
+        | "\(.objectRef.resource) \(.objectRef.name // "") \(.responseStatus.code)"'
+}
+
 # lease_writes MARK: how many.
 lease_writes()
 {
