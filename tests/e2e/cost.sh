@@ -60,3 +60,5 @@ kubectl delete rolebinding --namespace tenant-cost2 tenantry-namespace-manager >
 within 10 "the controller's binding too" kubectl get rolebinding --namespace tenant-cost2 tenantry-namespace-manager
 restart_controller
 purge cost1 cost2
+# Other scenarios begin without a store.
+within 30 "the store goes" kubectl delete objectstore default
