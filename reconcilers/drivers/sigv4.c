@@ -238,9 +238,9 @@ static void sign_locked(struct sigv4_signer *signer, const struct sigv4_request 
     hash_sha256_text(buf_str(scratch), hash);
     buf_clear(scratch);
     append_all(scratch,
-               (const char *[]){ALGORITHM "\n", time_text, "\n", signer->scope, "\n", hash, NULL});
+               (const char *[]){ALGORITHM, "\n", time_text, "\n", signer->scope, "\n", hash, NULL});
     hmac(signer->key, sizeof(signer->key), buf_str(scratch), signature);
-    append_all(out, (const char *[]){ALGORITHM " Credential=", signer->access_key, "/",
+    append_all(out, (const char *[]){ALGORITHM, " Credential=", signer->access_key, "/",
                                      signer->scope, ", SignedHeaders=", NULL});
     append_names(out, sorted, request->header_count);
     (void)buf_append_text(out, ", Signature=");
