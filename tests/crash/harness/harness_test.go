@@ -222,3 +222,20 @@ func TestWhatIsForOneUseMayBeMadeAgain(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 }
+
+func TestABucketForOneUseMayBeMadeAgain(t *testing.T) {
+	a := &tenant{name: "a-1"}
+	make := entry{Kind: "s3", Write: true, Status: 200, What: "PUT /tenantry-probe-1"}
+	drop := entry{Kind: "s3", Write: true, Status: 204, What: "DELETE /tenantry-probe-1"}
+	kept := a.creations([]entry{make, {Kind: "s3", Write: true, Status: 204, What: "DELETE /tenantry-probe-1?policy"}})
+	once, twice := a.creations([]entry{make, drop}), a.creations([]entry{make, drop, make, drop})
+	if list := madeTwice(twice, []map[string]int{once}); len(list) != 0 {
+		t.Errorf("%v", list)
+	}
+	if list := madeTwice(twice, []map[string]int{kept}); len(list) != 1 {
+		t.Errorf("%v", list)
+	}
+	if list := madeTwice(a.creations([]entry{make, make, drop}), []map[string]int{kept}); len(list) != 1 {
+		t.Errorf("%v", list)
+	}
+}

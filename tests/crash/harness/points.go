@@ -113,16 +113,17 @@ var (
 	firstName    = regexp.MustCompile(`^[^"(]*("[^"]*"(\."[^"]*")?)?`)
 	insertInto   = regexp.MustCompile(`(?i)\bINSERT INTO ([^\s(]+)`)
 	// Buckets, objects, users. Not keys: one whose making was cut off nobody knows the secret of, so that it is made again.
-	makes     = regexp.MustCompile(`^(PUT /[^?]*|CreateUser .*)$`)
-	dropsRole = regexp.MustCompile(`\bDROP (ROLE "[^"]*")`)
-	committed = regexp.MustCompile(`(^|; )COMMIT$`)
+	makes       = regexp.MustCompile(`^(PUT /[^?]*|CreateUser .*)$`)
+	dropsRole   = regexp.MustCompile(`\bDROP (ROLE "[^"]*")`)
+	dropsBucket = regexp.MustCompile(`^DELETE (/[^/?]*)$`)
+	committed   = regexp.MustCompile(`(^|; )COMMIT$`)
 )
 
 // gone stands before the name of what was dropped.
 const gone = "dropped: "
 
-// creations counts what was made, by what it was: objects of the API, things in PostgreSQL, rows of a table, buckets, objects and users; and under gone, roles that were dropped. What was
-// rolled back was not made.
+// creations counts what was made, by what it was: objects of the API, things in PostgreSQL, rows of a table, buckets, objects and users; and under gone, roles and buckets that were
+// dropped. What was rolled back was not made.
 func (t *tenant) creations(entries []entry) map[string]int {
 	type transaction struct{ connection, number int64 }
 	kept := map[transaction]bool{}
@@ -144,8 +145,12 @@ func (t *tenant) creations(entries []entry) map[string]int {
 			continue
 		}
 		if e.Kind == "s3" || e.Kind == "iam" {
-			if what := t.general(e.What); e.Status == 200 && makes.MatchString(what) {
+			what := t.general(e.What)
+			if e.Status == 200 && makes.MatchString(what) {
 				made[e.Kind+" "+what]++
+			}
+			if bucket := dropsBucket.FindStringSubmatch(what); bucket != nil && e.Status == 204 {
+				made[gone+e.Kind+" PUT "+bucket[1]]++
 			}
 			continue
 		}
