@@ -14,7 +14,8 @@ enum { PREFIX_BYTES_MAX = 253, PART_BYTES_MAX = 63 };
 static bool is_word(struct str text, const char *inner, size_t most)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!isalnum((unsigned char)text.ptr[i]) && !memchr(inner, text.ptr[i], strlen(inner))) {
+        if (!isalnum((unsigned char)text.ptr[i]) &&
+            (text.ptr[i] == '\0' || !strchr(inner, text.ptr[i]))) {
             return false;
         }
     }
