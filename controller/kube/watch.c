@@ -596,6 +596,7 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
         .has_partial_stream = watch->request.has_objects,
     };
     const struct watch_step step = watch_decide(&facts);
+    bool is_absence = outcome == WATCH_MISSING && watch->config.optional;
 
     watch_count_restart(watch->pulse.resource, watch_outcome_name(outcome));
     log_debug(watch->log, "watch goes on", KV("outcome", watch_outcome_name(outcome)),
@@ -606,12 +607,12 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
     if (err_has_reason(err, "ConnectionSilent")) {
         kube_client_drop_connections(watch->client);
     }
-    if (outcome == WATCH_MISSING && watch->config.optional) {
+    if (is_absence) {
         take_absence(watch);
     } else if (outcome == WATCH_MISSING) {
         say_missing(watch, err);
     }
-    if (step.is_trouble && (outcome != WATCH_MISSING || !watch->config.optional)) {
+    if (step.is_trouble && !is_absence) {
         watch->needs_event = watch->request.is_open;
         set_health(watch, err);
     }

@@ -492,11 +492,13 @@ static void merge_one(struct cache *cache, const struct record *record, struct c
     }
 }
 
-/* One record that is there against a new view that does not name it. */
+/* One record that is there against a new view that does not name it. Of a kind that the server does
+ * not have nothing is left, not even what was written a moment before the kind went. */
 static void merge_missing(struct cache *cache, const struct record *live, struct str list_version,
                           struct changes *changes)
 {
-    if (kube_rv_compare(record_version(live), list_version) > 0 && keep_written(cache, live)) {
+    if (!cache->absent && kube_rv_compare(record_version(live), list_version) > 0 &&
+        keep_written(cache, live)) {
         (void)put(&cache->building, record_ref(live));
         return;
     }

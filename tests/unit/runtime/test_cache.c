@@ -536,6 +536,21 @@ static void a_kind_that_comes_and_goes_is_told_but_not_how_it_began(void **state
     fixture_release(&fixture);
 }
 
+static void of_a_kind_that_went_nothing_is_left_that_was_just_written(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    fixture_init(&fixture);
+    load(&fixture, (const char *const[]){"a", NULL}, "10");
+    written(&fixture, "a", "a", "21", "ours");
+    fixture.watch.served(fixture.watch.context, false);
+    view_begin(&fixture);
+    view_end(&fixture, "0");
+    check_heard(&fixture, "-a=old ");
+    CHECK_INT(cache_count(fixture.cache), 0);
+    fixture_release(&fixture);
+}
+
 /* ---- what cannot be read ---- */
 
 static double invalid_count(void)
@@ -809,6 +824,7 @@ int main(void)
         cmocka_unit_test(writes_of_what_is_gone_old_or_another_are_ignored),
         cmocka_unit_test(a_view_older_than_our_write_does_not_undo_it),
         cmocka_unit_test(a_kind_that_comes_and_goes_is_told_but_not_how_it_began),
+        cmocka_unit_test(of_a_kind_that_went_nothing_is_left_that_was_just_written),
         cmocka_unit_test(unreadable_objects_are_left_out_and_counted),
         cmocka_unit_test(an_object_that_becomes_unreadable_does_not_count_as_deleted),
         cmocka_unit_test(health_is_what_the_watch_last_said),
