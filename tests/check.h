@@ -35,6 +35,15 @@ static inline const char *check_getenv(const char *name)
     return value;
 }
 
+/* For tests of what valgrind changes: how long things take, and that it makes a plain fork of
+ * posix_spawn, which never hears of a program that is not there. */
+#define SKIP_UNDER_VALGRIND()                                                                      \
+    do {                                                                                           \
+        if (getenv("TENANTRY_VALGRIND")) {                                                         \
+            skip();                                                                                \
+        }                                                                                          \
+    } while (0)
+
 /* The call must succeed; prints the error when it does not. */
 #define CHECK_OK(call, err_ptr)                                                                    \
     do {                                                                                           \

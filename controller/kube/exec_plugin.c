@@ -10,11 +10,11 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "controller/base/buf.h"
+#include "controller/base/child_end.h"
 #include "controller/base/clock.h"
 #include "controller/base/js.h"
 #include "controller/base/jsonw.h"
@@ -148,7 +148,7 @@ static void free_environment(char **list)
 struct run {
     const struct kube_exec *exec;
     pid_t pid;
-    int pid_fd;
+    int end_fd;
     int out_fd; /* -1 once at its end */
     int err_fd;
     struct buf out;
@@ -162,7 +162,7 @@ static void run_release(struct run *run)
     }
     buf_release(&run->out);
     buf_release(&run->said);
-    auto_release_fd(&run->pid_fd);
+    auto_release_fd(&run->end_fd);
     auto_release_fd(&run->out_fd);
     auto_release_fd(&run->err_fd);
 }
@@ -246,7 +246,7 @@ static int start(struct run *run, const struct kube_config *config, struct err *
                            missing && exec->install_hint[0] ? ". " : "",
                            missing ? exec->install_hint : "");
     }
-    run->pid_fd = pidfd_open(run->pid, 0);
+    run->end_fd = child_end_fd(run->pid);
     return 0;
 }
 
@@ -307,7 +307,7 @@ static int await_end(struct run *run, const struct call *call, int64_t deadline_
 {
     for (;;) {
         struct pollfd descriptors[] = {
-            {.fd = run->pid_fd, .events = POLLIN},
+            {.fd = run->end_fd, .events = POLLIN},
             {.fd = run->out_fd, .events = POLLIN},
             {.fd = run->err_fd, .events = POLLIN},
             {.fd = call && call->cancel ? cancel_fd(call->cancel) : -1, .events = POLLIN},
@@ -322,8 +322,9 @@ static int await_end(struct run *run, const struct call *call, int64_t deadline_
             metric_add(&call_total, 1, "1", "plugin_execution_error");
             return unavailable(run->exec, err, "did not end in time and was killed");
         }
-        (void)poll(descriptors, ARRAY_COUNT(descriptors), (int)call_remaining_ms(call, left_ms));
-        bool ended = descriptors[0].revents != 0;
+        int64_t poll_ms = child_end_poll_ms(run->end_fd, left_ms);
+        (void)poll(descriptors, ARRAY_COUNT(descriptors), (int)call_remaining_ms(call, poll_ms));
+        bool ended = child_has_ended(run->pid);
         if (!drain(run)) {
             (void)stop(run);
             metric_add(&call_total, 1, "1", "plugin_execution_error");
@@ -382,7 +383,7 @@ int exec_plugin_run(const struct kube_config *config, const struct call *call, i
     const struct kube_exec *exec = config->exec;
     AUTO(run)
     struct run run = {.exec = exec,
-                      .pid_fd = -1,
+                      .end_fd = -1,
                       .out_fd = -1,
                       .err_fd = -1,
                       .out = BUF((size_t)EXEC_PLUGIN_OUTPUT_MAX_BYTES),
@@ -391,10 +392,6 @@ int exec_plugin_run(const struct kube_config *config, const struct call *call, i
     int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
     if (call_check(call, err) != 0 || start(&run, config, err) != 0) {
         return -1;
-    }
-    if (run.pid_fd < 0) {
-        (void)stop(&run);
-        return unavailable(exec, err, "cannot be watched: %s", errno_text(errno));
     }
     if (await_end(&run, call, deadline_ms, &status, err) != 0 ||
         check_status(&run, status, err) != 0) {

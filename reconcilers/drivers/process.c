@@ -8,12 +8,12 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "controller/base/buf.h"
+#include "controller/base/child_end.h"
 #include "controller/base/clock.h"
 
 enum {
@@ -26,7 +26,7 @@ enum {
 struct process {
     const char *name; /* borrowed from the arguments */
     pid_t pid;
-    int pid_fd;
+    int end_fd;
     int in_fd; /* -1 once closed */
     int out_fd;
     int err_fd;
@@ -163,7 +163,7 @@ int process_start(const struct process_config *config, struct process **ret, str
     }
     process = xcalloc(1, sizeof(*process));
     process->name = config->arguments[0];
-    process->in_fd = process->out_fd = process->err_fd = process->pid_fd = -1;
+    process->in_fd = process->out_fd = process->err_fd = process->end_fd = -1;
     buf_init(&process->said, SAID_MAX_BYTES);
     if (start_with(process, config, &pipes, err)) {
         free(process);
@@ -172,12 +172,7 @@ int process_start(const struct process_config *config, struct process **ret, str
     process->in_fd = config->fed ? take(&pipes.in[1]) : -1;
     process->out_fd = take(&pipes.out[0]);
     process->err_fd = take(&pipes.err[0]);
-    process->pid_fd = pidfd_open(process->pid, 0);
-    if (process->pid_fd < 0) {
-        int number = errno;
-        process_free(process);
-        return out_of_resources("the child cannot be watched", number, err);
-    }
+    process->end_fd = child_end_fd(process->pid);
     *ret = process;
     return 0;
 }
@@ -200,7 +195,7 @@ void process_free(struct process *process)
         (void)kill(process->pid, SIGKILL); /* should its group not exist yet */
         reap(process);
     }
-    auto_release_fd(&process->pid_fd);
+    auto_release_fd(&process->end_fd);
     auto_release_fd(&process->in_fd);
     auto_release_fd(&process->out_fd);
     auto_release_fd(&process->err_fd);
@@ -229,7 +224,8 @@ static void listen_to_errors(struct process *process)
     }
 }
 
-/* Wait until fd is ready, or the child says something on standard error where err_fd is given. */
+/* Wait until fd is ready, or the child says something on standard error where err_fd is given. Of a
+ * child whose end has no descriptor, a moment. */
 static int wait_for(int fd, short events, int err_fd, const struct call *call, struct err *err)
 {
     struct pollfd descriptors[] = {
@@ -241,7 +237,8 @@ static int wait_for(int fd, short events, int err_fd, const struct call *call, s
     if (call_check(call, err)) {
         return -1;
     }
-    (void)poll(descriptors, ARRAY_COUNT(descriptors), (int)call_remaining_ms(call, POLL_MS));
+    int64_t poll_ms = child_end_poll_ms(fd, POLL_MS);
+    (void)poll(descriptors, ARRAY_COUNT(descriptors), (int)call_remaining_ms(call, poll_ms));
     return call_check(call, err);
 }
 
@@ -319,11 +316,9 @@ static char *first_words(const struct process *process)
 
 int process_wait(struct process *process, const struct call *call, struct err *err)
 {
-    struct pollfd ended = {.fd = process->pid_fd, .events = POLLIN};
-
-    while (poll(&ended, 1, 0) == 0) {
+    while (!child_has_ended(process->pid)) {
         listen_to_errors(process);
-        if (wait_for(process->pid_fd, POLLIN, process->err_fd, call, err)) {
+        if (wait_for(process->end_fd, POLLIN, process->err_fd, call, err)) {
             return err_wrap(err, "%s", process->name);
         }
     }

@@ -6,10 +6,11 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "controller/base/child_end.h"
+#include "controller/base/clock.h"
 #include "tests/check.h"
 
 enum { STOP_TIMEOUT_MS = 5000 };
@@ -56,12 +57,14 @@ char *child_line(struct child *child)
 void child_stop(struct child *child)
 {
     close(child->stdin_fd);
-    int pidfd = pidfd_open(child->pid, 0);
-    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    if (poll(&ended, 1, STOP_TIMEOUT_MS) != 1) {
-        (void)kill(child->pid, SIGKILL);
+    int end_fd = child_end_fd(child->pid);
+    struct pollfd ended = {.fd = end_fd, .events = POLLIN};
+    int64_t deadline_ms = clock_monotonic_ms() + STOP_TIMEOUT_MS;
+    while (!child_has_ended(child->pid) && clock_monotonic_ms() < deadline_ms) {
+        (void)poll(&ended, 1, (int)child_end_poll_ms(end_fd, STOP_TIMEOUT_MS));
     }
-    close(pidfd);
+    (void)kill(child->pid, SIGKILL); /* nothing to one that has ended and is not reaped yet */
+    auto_release_fd(&end_fd);
     (void)waitpid(child->pid, NULL, 0);
     (void)fclose(child->output);
 }

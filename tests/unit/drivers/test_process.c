@@ -139,6 +139,7 @@ static void failure_is_told_in_its_words(void **state)
 
 static void one_that_is_not_there_is_told(void **state)
 {
+    SKIP_UNDER_VALGRIND();
     const char *const arguments[] = {"/nowhere/pg_dump", NULL};
     const struct process_config config = {.arguments = arguments, .environment = environment};
     struct process *process = NULL;

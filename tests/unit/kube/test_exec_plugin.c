@@ -1,4 +1,5 @@
 /* Credential plugins of every temper, as shell scripts. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,8 +21,23 @@ static const char V1[] = "client.authentication.k8s.io/v1";
     "{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":"  \
     "{" status "}}"
 
+/* As where the kernel has no pidfds. Linked in place of the library's (kube.cmake). */
+static bool has_no_pidfds;
+int __real_pidfd_open(pid_t pid, unsigned int flags); /* NOLINT: the linker's names */
+int __wrap_pidfd_open(pid_t pid, unsigned int flags); /* NOLINT */
+
+int __wrap_pidfd_open(pid_t pid, unsigned int flags) /* NOLINT */
+{
+    if (has_no_pidfds) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return __real_pidfd_open(pid, flags);
+}
+
 static int set_up(void **state)
 {
+    has_no_pidfds = false;
     *state = folder_make();
     return 0;
 }
@@ -137,6 +153,7 @@ static void failure_shows_its_last_words(void **state)
 
 static void missing_plugin_shows_how_to_install_it(void **state)
 {
+    SKIP_UNDER_VALGRIND();
     AUTO(exec_credential) struct exec_credential credential = {0};
     struct err err;
     AUTO(free) char *path = xasprintf("%s/nothing", (const char *)*state);
@@ -312,6 +329,24 @@ static void cancellation_is_heeded_at_once(void **state)
     await_death(read_pid(folder));
 }
 
+static void a_kernel_without_pidfds_holds_up_nothing(void **state)
+{
+    AUTO(exec_credential) struct exec_credential credential = {0};
+    struct err err;
+    has_no_pidfds = true;
+    CHECK_FAILS(run(*state, "exec >&2; sleep 0.1; kill -9 $$", &credential, &err), &err, ERR_RETRY,
+                "CredentialsUnavailable");
+    CHECK_NOT_NULL(strstr(err.message, "signal 9"));
+    int64_t begun_ms = clock_monotonic_ms();
+    CHECK_OK(run(*state, "sleep 0.1; echo '" CREDENTIAL("\"token\":\"t\"") "'", &credential, &err),
+             &err);
+    CHECK(clock_monotonic_ms() - begun_ms < TIMEOUT_MS / 2);
+    CHECK_TEXT(secret_bytes(&credential.token), "t");
+    CHECK_FAILS(run_with(*state, "sleep 600", (struct kube_exec){0}, (struct kube_config){0}, NULL,
+                         200, &credential, &err),
+                &err, ERR_RETRY, "CredentialsUnavailable");
+}
+
 static void c14_endless_output_is_cut_off(void **state)
 {
     AUTO(exec_credential) struct exec_credential credential = {0};
@@ -364,6 +399,7 @@ int main(void)
         TEST(c14_hanging_plugin_is_killed_with_its_children),
         TEST(deadline_of_the_call_counts),
         TEST(cancellation_is_heeded_at_once),
+        TEST(a_kernel_without_pidfds_holds_up_nothing),
         TEST(c14_endless_output_is_cut_off),
         TEST(endless_complaints_do_no_harm),
         TEST(child_that_lives_on_is_not_waited_for),

@@ -241,6 +241,7 @@ static double cpu_seconds(void)
 
 static void c25_a_large_object_in_pieces_of_one_byte_takes_linear_time(void **state)
 {
+    SKIP_UNDER_VALGRIND();
     enum { OBJECT_BYTES = 1400 * 1000 };
     AUTO(list_scan) struct list_scan scan;
     struct seen seen = {.items = BUF(4U << 20)};
