@@ -439,7 +439,7 @@ quiet_server()
     wait_for 60 says 0 server "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
 }
 
-# settled: all that is told a while after a Tenant is Ready has been told: what its database takes is measured at the first drift check,
+# settled [SECONDS]: in that time, 300 unless told otherwise, all that is told a while after a Tenant is Ready has been told: what its database takes is measured at the first drift check,
 # and stands in the tenant's ConfigMap and in its bill.
 settled()
 {
@@ -450,7 +450,7 @@ settled()
     need becomes 120 "what they store is measured" 0 registry "SELECT count(*) FROM tenant_quotas q JOIN tenants t ON t.id = q.tenant_id
         WHERE q.resource_type = 'storage_mb' AND q.current_usage = 0 AND t.subdomain = ANY (string_to_array('$names', ','))"
     before=$(tenant_runs)
-    need within 300 "all are gone over twice more" eval "[ \$((\$(tenant_runs) - $before)) -ge $((count * 2)) ]"
+    need within "${1:-300}" "all are gone over twice more" eval "[ \$((\$(tenant_runs) - $before)) -ge $((count * 2)) ]"
     need becomes 60 "what they use is metered" '' registry "SELECT billing_work(now(), true)"
 }
 
