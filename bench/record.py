@@ -21,7 +21,11 @@ import time
 from datetime import datetime, timezone
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "accept-encoding"}
-OF_THE_SERVER = ("current_setting('max_connections')", "SELECT count(*) = 2 AND EXISTS (SELECT FROM pg_auth_members", "WHERE datallowconn AND EXISTS")
+OF_THE_SERVER = (
+    "current_setting('max_connections')", "SELECT count(*) = 2 AND EXISTS (SELECT FROM pg_auth_members", "WHERE datallowconn AND EXISTS",
+    "WITH busy AS", "'^tenantry: tenant (", "SELECT o.kind, o.name, o.id", "SELECT t.id, EXISTS (SELECT FROM public.tenant_retained",
+    "FROM public.tenant_retained WHERE location",
+)
 PARAMETERS = re.compile(r"\$\d+ = ('(?:[^']|'')*'|NULL)")
 
 
@@ -112,7 +116,7 @@ def read_requests(config: dict) -> list[dict]:
 
 
 def read_statements(config: dict) -> list[dict]:
-    """What is asked of the server itself, for its DatabaseServer's status, is no part of a tenant."""
+    """What is asked of the server itself, for its DatabaseServer's status, by the watchdog and about orphans, is no part of a tenant."""
     operations = []
     for path in sorted(pathlib.Path(config["log"]).glob("*.json")):
         for line in path.read_text(encoding="utf-8").splitlines():
