@@ -184,8 +184,10 @@ func TestTablesInASharedDatabaseAreInGeneralTerms(t *testing.T) {
 	got := a.stateOf(&seen{store: &holding{}, catalog: &catalog{Inside: map[string]map[string][]map[string]any{"pool": {
 		"rows tenant_a_1.users": {{"tenant_id": "id-9"}},
 		"rows upgrades":         {{"attempts": 2.0, "id": "id-9"}},
+		"rows dumps":            {{"size_bytes": 21957.0, "id": "id-9"}},
 		"rows quotas":           {{"current_usage": 7.0, "id": "id-9", "resource_type": "storage_mb"}}}}}})
-	for path, wanted := range map[string]string{"in pool rows tenant_{t}.users 0/tenant_id": "{ID}", "in pool rows quotas 0/current_usage": "measured", "in pool rows upgrades 0/attempts": "counted"} {
+	for path, wanted := range map[string]string{"in pool rows tenant_{t}.users 0/tenant_id": "{ID}", "in pool rows quotas 0/current_usage": "measured", "in pool rows upgrades 0/attempts": "counted",
+		"in pool rows dumps 0/size_bytes": "measured"} {
 		if got[path] != wanted {
 			t.Errorf("%s is %q in %v", path, got[path], got)
 		}

@@ -210,11 +210,14 @@ func (t *tenant) list(s state, path string, rows []map[string]any, keep func(map
 }
 
 // measured hides how much storage is used. It is measured at drift checks, and how many of these there were depends on the machine.
-// It hides how often too something was tried: what a crash cut off is tried again, and counted.
+// It hides how often too something was tried: what a crash cut off is tried again, and counted; and how long a dump is, which is compressed, and
+// holds identifiers and hashes that are others each time.
 func measured(fields map[string]any) map[string]any {
-	if _, has := fields["attempts"].(float64); has {
-		fields = maps.Clone(fields)
-		fields["attempts"] = "counted"
+	for column, word := range map[string]string{"attempts": "counted", "size_bytes": "measured"} {
+		if _, has := fields[column].(float64); has {
+			fields = maps.Clone(fields)
+			fields[column] = word
+		}
 	}
 	for _, each := range [][2]string{{"resource", "used"}, {"resource_type", "current_usage"}} {
 		if _, has := fields[each[1]]; has && fields[each[0]] == "storage_mb" {
