@@ -54,4 +54,19 @@ for mode in Schema Row; do
     schema=tenant_stay${mode,,}
     [ "$mode" = Schema ] || schema=tenantry_rows
     check "the other has its own" 1 "$(inside tenantry_shared "SELECT count(*) FROM $schema.users WHERE tenant_id = '$stays'")"
+
+    # With days of grace it is kept first, and dumped when they are over.
+    edit "stay${mode,,}" '{"spec": {"deletionPolicy": "Snapshot", "deletionGraceDays": 7}}'
+    need within 30 "days of grace" ready "stay${mode,,}"
+    holds "the object goes at once" remove "stay${mode,,}"
+    check "its rows stay, and no dump is made" '1 0' "$(inside tenantry_shared "SELECT count(*) FROM $schema.users WHERE tenant_id = '$stays'") $(
+        registry "SELECT count(*) FROM tenant_snapshots WHERE tenant_id = '$stays'")"
+    registry "UPDATE tenant_retained SET delete_after = now() - interval '1 second' WHERE tenant_id = '$stays'"
+    within 90 "when the days are over a dump stands" says 1 registry "SELECT count(*) FROM tenant_snapshots WHERE tenant_id = '$stays' AND taken_at IS NOT NULL"
+    within 60 "and its roles go" says 0 server "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tenant\\_stay${mode,,}.%'"
+    if [ "$mode" = Schema ]; then
+        check "with its schema" t "$(inside tenantry_shared "SELECT to_regnamespace('$schema') IS NULL")"
+    else
+        check "with its rows" 0 "$(inside tenantry_shared "SELECT count(*) FROM $schema.users WHERE tenant_id = '$stays'")"
+    fi
 done
