@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -78,8 +79,18 @@ SELECT json_build_object(
   'comments', pg_temp.list($$SELECT pg_describe_object(classoid, objoid, objsubid) AS name, description FROM pg_description WHERE objoid >= 16384$$),
   'rows', pg_temp.rows());`
 
-// catalogNow reads the server, and the inside of its databases.
+// catalogNow reads the server, and the inside of its databases. A spare that is given away, or dropped, while it is looked at has the look begun anew.
 func (w *world) catalogNow() (*catalog, error) {
+	c, err := w.catalogOnce()
+	for tries := 1; err != nil && tries < mostTries && vanished.MatchString(err.Error()); tries++ {
+		c, err = w.catalogOnce()
+	}
+	return c, err
+}
+
+var vanished = regexp.MustCompile(`database "[^"]*" does not exist`)
+
+func (w *world) catalogOnce() (*catalog, error) {
 	c := &catalog{Inside: map[string]map[string][]map[string]any{}}
 	if err := w.psqlJSON("postgres", serverQuery, c); err != nil {
 		return nil, err
