@@ -85,6 +85,8 @@ static const char *secret_name(struct reconcile *rc, const struct tenant_work *w
     return name_owner_secret(rc->arena, work->tenant->subdomain);
 }
 
+enum { RIGHTS = 2 };
+
 static void write_word_array(struct jsonw *writer, const char *name, const char *word)
 {
     jsonw_array(writer, name);
@@ -92,12 +94,12 @@ static void write_word_array(struct jsonw *writer, const char *name, const char 
     jsonw_end_array(writer);
 }
 
-static void want_role(struct reconcile *rc, const struct tenant_work *work, struct intent *intent)
+static void want_role(struct arena *arena, const struct tenant_work *work, struct intent *intent)
 {
     struct jsonw writer;
 
-    intent_init(rc->arena, intent, CHILD_ROLE, work->services->system_namespace,
-                secret_name(rc, work));
+    intent_init(arena, intent, CHILD_ROLE, work->services->system_namespace,
+                name_owner_secret(arena, work->tenant->subdomain));
     intent_begin(intent, &writer, work, NULL);
     jsonw_array(&writer, "rules");
     jsonw_object(&writer, NULL);
@@ -110,32 +112,60 @@ static void want_role(struct reconcile *rc, const struct tenant_work *work, stru
     jsonw_end_object(&writer);
 }
 
-static void want_binding(struct reconcile *rc, const struct tenant_work *work,
-                         struct intent *intent)
+static void want_binding(struct arena *arena, const struct tenant_work *work, struct intent *intent)
 {
     struct jsonw writer;
 
-    intent_init(rc->arena, intent, CHILD_ROLE_BINDING, work->services->system_namespace,
-                secret_name(rc, work));
+    intent_init(arena, intent, CHILD_ROLE_BINDING, work->services->system_namespace,
+                name_owner_secret(arena, work->tenant->subdomain));
     intent_begin(intent, &writer, work, NULL);
     object_write_binding(&writer, "Role", intent->name, "User", NULL, work->tenant->owner.email);
     jsonw_end_object(&writer);
 }
 
+static void want_rights(struct arena *arena, const struct tenant_work *work,
+                        struct intent intents[])
+{
+    want_role(arena, work, &intents[0]);
+    want_binding(arena, work, &intents[1]);
+}
+
 /* One after the other: nobody may bind to a role that is not there. */
 static int ensure_rights(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
-    struct intent intents[2];
+    struct intent intents[RIGHTS];
     enum child_fate fate;
 
-    want_role(rc, work, &intents[0]);
-    want_binding(rc, work, &intents[1]);
+    want_rights(rc->arena, work, intents);
     int result = children_ensure(rc, work, &intents[0], &fate, err) ||
                          children_ensure(rc, work, &intents[1], &fate, err)
                      ? -1
                      : 0;
-    intents_release(intents, ARRAY_COUNT(intents));
+    intents_release(intents, RIGHTS);
     return result;
+}
+
+static bool is_seen(const struct services *services, struct arena *arena,
+                    const struct intent *intent)
+{
+    struct child child = {0};
+
+    return children_get(services->children, arena, intent->kind, intent->namespace_, intent->name,
+                        &child);
+}
+
+bool owner_rights_stand(const struct services *services, struct arena *arena,
+                        const struct tenant *tenant)
+{
+    struct tenant_work *work = ARENA_NEW(arena, struct tenant_work);
+    struct intent intents[RIGHTS];
+
+    *work = (struct tenant_work){.services = services, .tenant = tenant};
+    want_rights(arena, work, intents);
+    bool gone = !is_seen(services, arena, &intents[0]) && !is_seen(services, arena, &intents[1]);
+    bool stand = gone || children_stand(services, arena, tenant, intents, RIGHTS);
+    intents_release(intents, RIGHTS);
+    return stand;
 }
 
 /* ---- the Secret ---- */

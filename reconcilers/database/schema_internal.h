@@ -92,10 +92,10 @@ const char *schema_tables(const struct scope *scope);
 #define SCHEMA_FUNCTIONS "tenant writer" /* of a schema that tenants share */
 /* Policies and rights of a schema without any, as the owner role (schema_rights.c). */
 void schema_append_rights(struct sql *script, const struct scope *scope, const char *schema);
-/* A hash of what this program puts beside the tables of a schema that tenants share. */
-void schema_keyed_version(char ret_text[HASH128_TEXT_BYTES]);
 /* Of these, who may reach into the schema at all. */
 void schema_append_usage(struct sql *script, const struct scope *scope, const char *schema);
+/* A hash of what this program puts beside the tables of a schema that tenants share. */
+void schema_keyed_version(char ret_text[HASH128_TEXT_BYTES]);
 
 /* A query of the first thing on the tables that runs as whoever touches them: a trigger, a rule, an
  * expression with a function that is not the server's. No row when there is none. */

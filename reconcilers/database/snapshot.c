@@ -15,21 +15,15 @@
  * A crash anywhere before that leaves a registry row without taken_at, and perhaps tables whose
  * security is not forced: the row names them, nobody can connect meanwhile, and the next run forces
  * them first. It then begins anew, in the same place of the store; unless the registry knows the
- * hash of a whole dump that was on its way there, and it arrived: then that is proven in its place,
- * its rows against those that are there now. Where others use the database, not the numbers of rows
- * alone, but the rows: they are dumped once more, only to be compared. */
+ * hash of a whole dump that was on its way there, and it arrived: then that is proven in its place.
+ * Somebody may have got in meanwhile, and the numbers of rows would not tell: they are dumped once
+ * more, only to be compared. */
 #include "reconcilers/database/snapshot.h"
 
-#include <stdio.h>
-
 #include "controller/base/clock.h"
-#include "controller/base/hash.h"
-#include "controller/base/log.h"
-#include "controller/base/str.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/snapshot_internal.h"
 #include "reconcilers/database/steps.h"
-#include "reconcilers/model/names.h"
 
 enum {
     TAKING_MAX_MS = 12 * 60 * 60 * 1000,

@@ -78,8 +78,8 @@ static int feed(void *context, struct str piece, struct err *err)
     return pg_counter_feed(context, piece, err);
 }
 
-/* Where others use the database, they may have changed what was dumped, and kept the number of
- * rows. */
+/* Whoever got in since, a superuser or whoever else uses the database, may have changed what was
+ * dumped and kept the number of rows. */
 static int read_anew(struct snapshot_taking *taking, const char *snapshot, struct err *err)
 {
     AUTO(pg_counter) struct pg_counter *counter = NULL;
@@ -113,10 +113,7 @@ static int write_anew(struct snapshot_taking *taking, const char *snapshot, stru
 
 int snapshot_write_dump(struct snapshot_taking *taking, const char *snapshot, struct err *err)
 {
-    if (!taking->goes_on) {
-        return write_anew(taking, snapshot, err);
-    }
-    return snapshot_is_part(taking) ? read_anew(taking, snapshot, err) : 0;
+    return taking->goes_on ? read_anew(taking, snapshot, err) : write_anew(taking, snapshot, err);
 }
 
 /* Nothing is written twice. That it is the same to the byte is seen when it is read back. */
@@ -133,8 +130,6 @@ int snapshot_find_stored(struct snapshot_taking *taking, struct err *err)
                               &taking->goes_on, err);
 }
 
-/* What could not be proven is not gone on with. Should this not be noted, the next run finds out
- * again. */
 void snapshot_forget_stored(const struct snapshot_taking *taking)
 {
     struct err err;

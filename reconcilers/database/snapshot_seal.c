@@ -1,6 +1,5 @@
 /* Who gets in while a snapshot is taken, and who still does: first the tenant's logins, then, where
  * the database is all the tenant's, everybody. */
-#include "controller/base/str.h"
 #include "reconcilers/database/snapshot_internal.h"
 
 #define NO_SUCH_DATABASE "3D000"
@@ -126,7 +125,6 @@ int snapshot_seal(const struct snapshot_taking *taking, bool *ret_there, struct 
                : 0;
 }
 
-/* Nobody gets in at all any more, superusers included, and nobody came while we counted. */
 int snapshot_close_database(const struct snapshot_taking *taking, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};

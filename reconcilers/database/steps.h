@@ -6,6 +6,7 @@
 #include "controller/base/attributes.h"
 #include "controller/base/err.h"
 #include "controller/runtime/reconcile.h"
+#include "reconcilers/model/work.h"
 
 /* Database: roles owner, rw, ro, app; the database, owned by owner, closed to PUBLIC before anyone
  * can connect, commented with tenant id and UID; our application roles' CONNECT. Healed on drift.
@@ -29,6 +30,10 @@ MUST_CHECK int schema_ensure(struct reconcile *rc, void *subject, struct err *er
  * the owner must still change it. Needs no database, so it runs beside the making of one. */
 MUST_CHECK int owner_credential_ensure(struct reconcile *rc, void *subject, struct err *err);
 MUST_CHECK int owner_credential_finalize(struct reconcile *rc, void *subject, struct err *err);
+/* Whether the owner's right to read that Secret, as far as the watches know of one, is as it should
+ * be. Asks nobody; that all of it is gone only owner_credential_ensure sees. */
+bool owner_rights_stand(const struct services *services, struct arena *arena,
+                        const struct tenant *tenant);
 
 /* Owner: the users row (role owner, bcrypt cost 12, must_change_password) and the tenant_users row.
  * A renamed owner is renamed, not doubled. Removes the Secret once the owner has changed the

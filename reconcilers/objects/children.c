@@ -448,7 +448,9 @@ int children_ensure(struct reconcile *rc, const struct tenant_work *work,
     struct child child = {0};
     struct vouch vouch;
 
-    if (!children_get(children, rc->arena, intent->kind, ref.namespace_, ref.name, &child)) {
+    /* What is still known from a namespace that was just made is of another one before it. */
+    if (is_untouched(rc->arena, work, intent) ||
+        !children_get(children, rc->arena, intent->kind, ref.namespace_, ref.name, &child)) {
         return make(rc, work, intent, &ref, key, ret, err);
     }
     if (!is_own(work, &child)) {
@@ -474,7 +476,7 @@ int children_ensure(struct reconcile *rc, const struct tenant_work *work,
 
 /* ---- removing ---- */
 
-/* The watch tells of it a moment later: until then nobody may take it for standing. */
+/* The watch tells of it a moment later: until then no run may take it for what it was. */
 int children_delete(struct reconcile *rc, const struct tenant_work *work, enum child_kind kind,
                     const char *namespace_, const char *name, struct err *err)
 {

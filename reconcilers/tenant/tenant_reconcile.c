@@ -9,6 +9,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/metrics.h"
 #include "controller/runtime/finalizer.h"
+#include "reconcilers/database/steps.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
 #include "reconcilers/model/names.h"
@@ -226,6 +227,7 @@ static struct outcome reconcile_alive(struct reconcile *rc, struct tenant_enviro
                        find_server(rc, services, tenant->status.place.server), inputs_hash);
     if (is_known_to_stand(rc, tenant, inputs_hash) &&
         namespace_stands(services, rc->arena, tenant) &&
+        owner_rights_stand(services, rc->arena, tenant) &&
         sandboxes_stand(services, rc->arena, tenant, work->tier) &&
         monitoring_objects_stand(services, rc->arena, tenant, work->tier) &&
         monitor_agrees(services->monitor, tenant)) {

@@ -58,6 +58,16 @@ kubectl label namespace tenant-cost2 pod-security.kubernetes.io/enforce- >/dev/n
 within 10 "Pod Security is back" healed
 kubectl delete rolebinding --namespace tenant-cost2 tenantry-namespace-manager >/dev/null
 within 10 "the controller's binding too" kubectl get rolebinding --namespace tenant-cost2 tenantry-namespace-manager
+# Who may read the owner's password.
+kubectl patch role --namespace tenantry-system cost2-owner --type json \
+    --patch '[{"op": "remove", "path": "/rules/0/resourceNames"}]' >/dev/null
+narrow()
+{
+    [ cost2-owner = "$(kubectl get role --namespace tenantry-system cost2-owner --output 'jsonpath={.rules[*].resourceNames[*]}')" ]
+}
+within 10 "a wider right to read the owner's Secret is narrow again" narrow
+kubectl delete rolebinding --namespace tenantry-system cost2-owner >/dev/null
+within 10 "who has it, too" kubectl get rolebinding --namespace tenantry-system cost2-owner
 restart_controller
 purge cost1 cost2
 # Other scenarios begin without a store.

@@ -4,14 +4,16 @@
 
 tenant crd1 '.spec.deletionPolicy = "Delete"'
 tenant crd2
+tenant crd3 '.spec.deletionPolicy = "Snapshot"'
 need within 60 "a tenant that is to be deleted with all it has" ready crd1
-need within 60 "and one that is not" ready crd2
+need within 60 "one that is not" ready crd2
+need within 60 "and one that is to be dumped and deleted" ready crd3
 id=$(tenant_id crd1)
 as_tenant crd1 "INSERT INTO applications (user_id, name) SELECT id, 'survivor' FROM users"
 
 kubectl delete crd tenants.tenantry.dev --wait=false >/dev/null
 within 90 "the kind goes, with all its Tenants" gone crd tenants.tenantry.dev
-for name in crd1 crd2; do
+for name in crd1 crd2 crd3; do
     check "$name: its database stays" 1 "$(server "SELECT count(*) FROM pg_database WHERE datname = 'tenant_$name'")"
     check "$name: it is listed" 1 "$(registry "SELECT count(*) FROM tenant_retained WHERE name = 'tenant_$name' AND kind = 'database'")"
 done
@@ -41,7 +43,10 @@ tenant crd1 ".metadata.annotations = {\"tenantry.dev/adopt\": \"$id\"}"
 need within 60 "a tenant is taken back" ready crd1
 check "with its data" survivor "$(as_tenant crd1 'SELECT name FROM applications')"
 check "and its id" "$id" "$(tenant_id crd1)"
-id=$(registry "SELECT tenant_id FROM tenant_retained WHERE name = 'tenant_crd2'")
-tenant crd2 ".metadata.annotations = {\"tenantry.dev/adopt\": \"$id\"}"
-need within 60 "the other too" ready crd2
-purge crd1 crd2
+for name in crd2 crd3; do
+    id=$(registry "SELECT tenant_id FROM tenant_retained WHERE name = 'tenant_$name'")
+    tenant "$name" ".metadata.annotations = {\"tenantry.dev/adopt\": \"$id\"}"
+    need within 60 "$name too" ready "$name"
+done
+check "no snapshot was taken" 0 "$(registry "SELECT count(*) FROM tenant_snapshots WHERE tenant_id::text = '$id'")"
+purge crd1 crd2 crd3

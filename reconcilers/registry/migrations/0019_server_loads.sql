@@ -1,5 +1,8 @@
 -- How many living tenants each server has, kept as their rows come and go: choosing a server for the ten thousandth tenant reads as
 -- much as for the first. Counted within the transaction that changes the rows, by whoever changes them.
+-- Whoever writes now is waited for, and whoever comes later is counted by the triggers.
+LOCK TABLE public.tenants IN SHARE ROW EXCLUSIVE MODE;
+
 CREATE TABLE public.server_loads (
     server text PRIMARY KEY,
     tenants bigint NOT NULL
@@ -31,8 +34,9 @@ BEGIN
         SELECT array_agg(server), array_agg(-1) INTO servers, changes FROM gone WHERE status <> 'deleted';
     ELSE
         SELECT array_agg(server), array_agg(change) INTO servers, changes
-          FROM (SELECT server, -1 FROM gone WHERE status <> 'deleted'
-                UNION ALL SELECT server, 1 FROM come WHERE status <> 'deleted') c (server, change);
+          FROM (SELECT server, sum(change) FROM (SELECT server, -1 FROM gone WHERE status <> 'deleted'
+                                                 UNION ALL SELECT server, 1 FROM come WHERE status <> 'deleted') c (server, change)
+                 GROUP BY server HAVING sum(change) <> 0) moved (server, change);
     END IF;
     IF servers IS NOT NULL THEN
         PERFORM public.change_server_loads(servers, changes);
