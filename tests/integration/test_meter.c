@@ -122,7 +122,7 @@ static void two_leaders_count_once(void **state)
         CHECK_INT(pthread_join(threads[i], NULL), 0);
     }
     put_copies(&world, "2", 0);
-    double ran_s = COPIES * (double)(clock_monotonic_us() - since_us) / 1e6;
+    double ran_s = (double)COPIES * (double)(clock_monotonic_us() - since_us) / 1e6;
     for (size_t i = 0; i < ARRAY_COUNT(world.leaders); i++) {
         write_down(&world.leaders[i]);
         CHECK_OK(world.leaders[i].failure.cls == ERR_OK ? 0 : -1, &world.leaders[i].failure);
