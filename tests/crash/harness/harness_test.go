@@ -241,3 +241,32 @@ func TestABucketForOneUseMayBeMadeAgain(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 }
+
+func TestCountersOfTenantsShowWhatIsWrongWithThem(t *testing.T) {
+	load := func(server string, tenants float64) map[string]any {
+		return map[string]any{"server": server, "tenants": tenants}
+	}
+	row := func(server any, status string) map[string]any {
+		return map[string]any{"server": server, "status": status}
+	}
+	rows := []map[string]any{row("a", "active"), row("a", "suspended"), row("a", "deleted"), row("b", "active"), row(nil, "active")}
+	for _, each := range []struct {
+		loads []map[string]any
+		wrong int
+	}{
+		{[]map[string]any{load("a", 2), load("b", 1)}, 0},
+		{[]map[string]any{load("a", 2)}, 1},
+		{[]map[string]any{load("a", 3), load("b", 1)}, 1},
+		{[]map[string]any{load("a", 2), load("b", 1), load("c", -1)}, 1},
+	} {
+		tables := map[string][]map[string]any{"public.tenants": rows, "public.server_loads": each.loads}
+		leaveMiscounts(tables)
+		if left := tables["public.server_loads"]; len(left) != each.wrong {
+			t.Errorf("%v: %v", each.loads, left)
+		}
+	}
+	tables := map[string][]map[string]any{"public.tenants": rows}
+	if leaveMiscounts(tables); len(tables) != 1 {
+		t.Errorf("%v", tables)
+	}
+}

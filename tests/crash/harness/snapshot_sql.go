@@ -45,7 +45,7 @@ CREATE FUNCTION pg_temp.list(query text) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE result json; BEGIN
   EXECUTE 'SELECT coalesce(json_agg(row_to_json(t)), ''[]'') FROM (' || query || ') t' INTO result; RETURN result; END $$;
 CREATE FUNCTION pg_temp.acl(acl aclitem[]) RETURNS text[] LANGUAGE sql AS $$ SELECT array_agg(a::text ORDER BY a::text) FROM unnest(acl) a $$;
-CREATE FUNCTION pg_temp.rows() RETURNS json LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.rows() RETURNS json LANGUAGE plpgsql STABLE AS $$
 DECLARE result jsonb := '{}'; name text; rows jsonb; BEGIN
   FOR name IN SELECT format('%I.%I', nspname, relname) FROM pg_temp.own_class c JOIN pg_temp.own_namespace n ON n.oid = relnamespace WHERE relkind = 'r' LOOP
     EXECUTE 'SELECT coalesce(jsonb_agg(to_jsonb(t)), ''[]'') FROM ONLY ' || name || ' t' INTO rows;
@@ -137,6 +137,32 @@ func quote(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
+// leaveMiscounts leaves of the registry's counters of tenants those that are wrong. The right ones say how many tenants others have, too.
+func leaveMiscounts(tables map[string][]map[string]any) {
+	loads, counted := tables["public.server_loads"]
+	if !counted {
+		return
+	}
+	living := map[string]float64{}
+	for _, row := range tables["public.tenants"] {
+		if server, placed := row["server"].(string); placed && row["status"] != "deleted" {
+			living[server]++
+		}
+	}
+	var wrong []map[string]any
+	for _, row := range loads {
+		server, _ := row["server"].(string)
+		if row["tenants"] != living[server] {
+			wrong = append(wrong, row)
+		}
+		delete(living, server)
+	}
+	for server := range living {
+		wrong = append(wrong, map[string]any{"server": server, "tenants": 0.0})
+	}
+	tables["public.server_loads"] = wrong
+}
+
 // inside reads one database: its objects, and every row of every table.
 func (w *world) inside(database string) (map[string][]map[string]any, error) {
 	text, err := w.psql(database, databaseQuery)
@@ -154,6 +180,7 @@ func (w *world) inside(database string) (map[string][]map[string]any, error) {
 			if err := json.Unmarshal(value, &tables); err != nil {
 				return nil, err
 			}
+			leaveMiscounts(tables)
 			for name, rows := range tables {
 				list["rows "+name] = rows
 			}
