@@ -343,6 +343,21 @@ static void error_answer_to_a_stream_is_kept_up_to_its_cap(void **state)
 
 /* --- time ------------------------------------------------------------------------------------ */
 
+/* Of those requests alone: the server may read what nobody waits for any more at any time. */
+static int64_t port_of_hello(const json_t *log, size_t index)
+{
+    size_t i = 0;
+    const json_t *entry = NULL;
+    json_array_foreach(log, i, entry)
+    {
+        if (text_equal(js_text_or(entry, "/path", ""), "/hello") && index-- == 0) {
+            return js_int_or(entry, "/port", -1);
+        }
+    }
+    fail_msg("there were fewer requests");
+    return -1;
+}
+
 static void c04_slow_answer_times_out_and_loses_its_connection(void **state)
 {
     AUTO(http_response) struct http_response response = {0};
@@ -357,8 +372,7 @@ static void c04_slow_answer_times_out_and_loses_its_connection(void **state)
     CHECK(response.reached_server);
     get(*state, "/hello", &response);
     AUTO(json) json_t *log = server_log(*state);
-    CHECK(js_int_or(json_array_get(log, 0), "/port", -1) !=
-          js_int_or(json_array_get(log, json_array_size(log) - 1), "/port", -1));
+    CHECK(port_of_hello(log, 0) != port_of_hello(log, 1));
 }
 
 static void c02_silent_stream_is_noticed(void **state)
