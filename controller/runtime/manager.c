@@ -44,7 +44,7 @@ enum {
     HOST_BYTES = 65,
     SIGNAL_STATUS = 128, /* of a process that a signal ended, as shells show it */
     RIGHTS_PERIOD_MS = 10000,
-    TRIM_PERIOD_MS = 60000,
+    TRIM_PERIOD_MS = 10000,
 };
 
 static const char EVENT_CONTROLLER[] = "tenantry.dev/controller";
@@ -505,8 +505,8 @@ static void note_synced(struct manager *manager)
              KV_INT("duration_ms", clock_monotonic_ms() - manager->started_ms));
 }
 
-/* A burst leaves free memory scattered over the heap: once a minute it goes back to the system. To
- * walk through a heap of ten megabytes takes less than a millisecond. */
+/* A burst leaves free memory scattered over the heap: every ten seconds it goes back to the system.
+ * To walk through a heap of ten megabytes takes less than a millisecond. */
 static void trim_memory(struct manager *manager)
 {
     int64_t now_ms = clock_monotonic_ms();
