@@ -10,17 +10,29 @@
 #include "gateway/api.h"
 #include "reconcilers/drivers/sql.h"
 
-/* Each fills call->status and call->answer. */
+/* What each route does, in a worker's thread: fills call->status and call->answer, also with what
+ * went wrong (docs/gateway.md has the answers). */
+/* GET /api/users: those of the tenant, without their hashes. */
 void api_list_users(struct api_call *call);
+/* GET /api/tenant: name, tier, features, settings, quotas with what remains. */
 void api_show_tenant(struct api_call *call);
+/* POST /api/login: a session for an address and its password; who fails often has to wait. */
 void api_login(struct api_call *call);
+/* POST /api/password: the caller's own, who proves the current one; ends his sessions. */
 void api_change_password(struct api_call *call);
+/* POST /api/password-resets: a temporary password for a user, by an owner or admin. */
 void api_reset_password(struct api_call *call);
+/* GET /api/keys: the caller's; everybody's for an owner or admin. */
 void api_list_keys(struct api_call *call);
+/* POST /api/keys: a key of the caller's, shown this once. */
 void api_create_key(struct api_call *call);
+/* DELETE /api/keys/ID: of those that the caller sees; every gateway refuses it from then on. */
 void api_revoke_key(struct api_call *call);
+/* GET /api/quotas. */
 void api_list_quotas(struct api_call *call);
+/* POST /api/quotas: all of the changes, or none where one does not fit (429). */
 void api_change_quotas(struct api_call *call);
+/* POST /api/payments: recorded once by its external id. */
 void api_record_payment(struct api_call *call);
 
 /* The answer {"error": text}. */

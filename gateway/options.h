@@ -41,6 +41,7 @@ struct options {
 /* Strings point into argv. Errors: TERMINAL/InvalidOption, naming the flag, and then *ret is half
  * filled. */
 MUST_CHECK int options_parse(int argc, char **argv, struct options *ret, struct err *err);
+/* What --help says, on standard output. */
 void options_print_help(void);
 
 #endif

@@ -77,6 +77,7 @@ enum { SCHEMA_DIFFERENCES_MAX = 256 };
  * constraints and indexes that somebody added are no difference, as long as no code is in them. */
 size_t schema_diff(const struct schema_listing *wanted, const struct schema_listing *actual,
                    struct schema_difference ret[SCHEMA_DIFFERENCES_MAX]);
+/* Append them in words, for an event or an error. */
 void schema_describe(const struct schema_difference *differences, size_t count, struct buf *out);
 
 /* The schema of the scope stands, in its database, at the newest version. */
@@ -86,6 +87,7 @@ MUST_CHECK int schema_ensure_scope(struct reconcile *rc, const struct tenant_wor
 /* ---- statements (schema_sql.c): on a connection to the tenant's database, by the controller's own
  * role ---- */
 
+/* The version that this program makes a tenant schema to be. */
 int64_t schema_newest(void);
 /* The tables of the schema, separated by blanks. */
 const char *schema_tables(const struct scope *scope);

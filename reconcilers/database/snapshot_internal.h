@@ -159,6 +159,8 @@ MUST_CHECK int snapshot_compare_dump(const struct snapshot_tables *tables,
                                      int64_t (*rows_in)(const void *dump, const char *schema,
                                                         const char *table),
                                      const void *dump, struct err *err);
+/* Append the counts as the receipt keeps them: a JSON object, rows by table. Whether all of it
+ * fitted is buf_failed's to say. */
 void snapshot_render_counts(const struct snapshot_tables *tables, struct buf *out);
 
 #endif

@@ -45,6 +45,7 @@ MUST_CHECK int pg_dump_run(const char *folder, const struct call *call,
 struct pg_counter;
 MUST_CHECK int pg_counter_new(const char *folder, const struct call *call, struct pg_counter **ret,
                               struct err *err);
+/* Ends what is under way; NULL is fine. */
 void pg_counter_free(struct pg_counter *counter);
 AUTO_DEFINE(pg_counter, struct pg_counter *, pg_counter_free)
 MUST_CHECK int pg_counter_feed(struct pg_counter *counter, struct str piece, struct err *err);

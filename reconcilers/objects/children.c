@@ -427,16 +427,6 @@ static bool is_untouched(struct arena *arena, const struct tenant_work *work,
            work->namespace_fresh;
 }
 
-static int make(struct reconcile *rc, const struct tenant_work *work, const struct intent *intent,
-                const struct kube_ref *ref, const char *key, enum child_fate *ret, struct err *err)
-{
-    if (!is_untouched(rc->arena, work, intent)) {
-        return look_and_apply(rc, work, intent, ref, key, ret, err);
-    }
-    *ret = CHILD_CREATED;
-    return apply(rc, work, intent, ref, key, err);
-}
-
 int children_ensure(struct reconcile *rc, const struct tenant_work *work,
                     const struct intent *intent, enum child_fate *ret, struct err *err)
 {
@@ -449,9 +439,12 @@ int children_ensure(struct reconcile *rc, const struct tenant_work *work,
     struct vouch vouch;
 
     /* What is still known from a namespace that was just made is of another one before it. */
-    if (is_untouched(rc->arena, work, intent) ||
-        !children_get(children, rc->arena, intent->kind, ref.namespace_, ref.name, &child)) {
-        return make(rc, work, intent, &ref, key, ret, err);
+    if (is_untouched(rc->arena, work, intent)) {
+        *ret = CHILD_CREATED;
+        return apply(rc, work, intent, &ref, key, err);
+    }
+    if (!children_get(children, rc->arena, intent->kind, ref.namespace_, ref.name, &child)) {
+        return look_and_apply(rc, work, intent, &ref, key, ret, err);
     }
     if (!is_own(work, &child)) {
         return refuse(work, intent, child.tenant_uid, err);
