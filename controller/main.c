@@ -13,6 +13,7 @@
 #include "reconcilers/database/watchdog.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/model/login_keep.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/model/store.h"
 #include "reconcilers/model/template.h"
@@ -40,6 +41,7 @@ struct program {
     struct children *children;
     struct meter *meter;
     struct idle *idle;
+    struct login_keep *logins;
     struct monitor *monitor;
     struct crew *crew;
     struct servers *servers;
@@ -102,6 +104,7 @@ static void make_services(struct program *program)
     program->database_servers = cache_new(&database_server_codec);
     program->sandbox_templates = cache_new(&sandbox_template_codec);
     program->children = children_new(options->namespace_);
+    program->logins = login_keep_new(LOGIN_KEEP_TENANTS_MAX);
     program->crew = crew_new((int)options->workers);
     program->object_stores = cache_new(&object_store_codec);
     program->meter =
@@ -131,6 +134,7 @@ static void make_services(struct program *program)
                 .meter = program->meter,
                 .idle = program->idle,
                 .crew = program->crew,
+                .logins = program->logins,
                 .ingress_namespaces = options->ingress_namespaces,
                 .routes = &program->routes,
                 .monitor_label = options->monitor_label,
@@ -294,6 +298,7 @@ static void free_program(struct program *program)
     children_free(program->children);
     cache_free(program->object_stores);
     monitor_free(program->monitor);
+    login_keep_free(program->logins);
     idle_free(program->idle);
     meter_free(program->meter);
     cache_free(program->sandbox_templates);

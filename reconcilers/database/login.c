@@ -21,6 +21,7 @@
 #include "reconcilers/database/login_internal.h"
 #include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/steps.h"
+#include "reconcilers/model/login_keep.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/objects/objects.h"
 #include "reconcilers/registry/registry.h"
@@ -159,7 +160,10 @@ static int ensure_secret(struct login_run *run, struct err *err)
     AUTO(kube_secret) struct kube_secret wanted = {0};
     bool found = false;
 
-    if (fetch_secret(run, &current, &found, err) || choose_password(run, &current, err) ||
+    /* In a namespace that this run made there is nothing yet. Should another controller be about
+     * to change that, settle_password finds out. */
+    if ((!run->work->namespace_fresh && fetch_secret(run, &current, &found, err)) ||
+        choose_password(run, &current, err) ||
         render_secret(run, run->records.current, &run->password, &wanted, err)) {
         return -1;
     }
@@ -290,6 +294,17 @@ static const char *format_time(const struct login_run *run, int64_t wall_s)
     return arena_strdup(run->rc->arena, text);
 }
 
+/* The Secret holds this; health checks need not ask for it. */
+static void remember(const struct login_run *run)
+{
+    AUTO(login) struct login login = {0};
+
+    secret_set(&login.user, str_from(login_user(run, run->records.current)));
+    secret_set(&login.database, str_from(run->scope.database));
+    secret_copy(&login.password, &run->password);
+    login_keep_put(run->work->services->logins, run->work->tenant->uid, LOGIN_DATABASE, &login);
+}
+
 static void report(const struct login_run *run)
 {
     const struct login_records *records = &run->records;
@@ -385,6 +400,7 @@ static int ensure(struct login_run *run, struct err *err)
         (!run->in_force && password_set && confirm(run, err)) || login_rotate(run, err)) {
         return -1;
     }
+    remember(run);
     report(run);
     return 0;
 }

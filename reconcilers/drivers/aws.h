@@ -77,5 +77,7 @@ bool aws_is_passing(const struct aws_answer *answer);
 bool aws_has_code(const struct aws_answer *answer, const char *code);
 /* Whether the other side could not be reached at all: what a backend counts. */
 bool aws_err_unreachable(const struct err *err);
+/* Whether it does not take this key, or not for this. */
+bool aws_err_refuses_key(const struct err *err);
 
 #endif

@@ -137,3 +137,8 @@ bool aws_err_unreachable(const struct err *err)
     return err_has_reason(err, "StorageUnreachable") ||
            err_has_reason(err, "TLSVerificationFailed");
 }
+
+bool aws_err_refuses_key(const struct err *err)
+{
+    return err_has_reason(err, "StorageCredentials") || err_has_reason(err, "StorageForbidden");
+}

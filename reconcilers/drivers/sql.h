@@ -123,6 +123,8 @@ bool sql_is_healthy(const struct sql_conn *conn);
 void sql_use_up(struct sql_conn *conn);
 int sql_server_version(const struct sql_conn *conn); /* 150020 */
 bool sql_err_unreachable(const struct err *err);
+/* Whether the server does not take this user, password or database. */
+bool sql_err_refuses_login(const struct err *err);
 
 /* ---- running ---- */
 

@@ -112,3 +112,8 @@ bool sql_err_unreachable(const struct err *err)
 {
     return err_has_reason(err, unreachable_reason);
 }
+
+bool sql_err_refuses_login(const struct err *err)
+{
+    return err_has_reason(err, "DatabaseCredentials") || err_has_code(err, "3D000");
+}

@@ -24,6 +24,7 @@ struct snapshot_store; /* reconcilers/database/snapshot.h */
 struct meter;          /* reconcilers/sandbox/meter.h */
 struct idle;           /* reconcilers/sandbox/idle.h */
 struct monitor;        /* reconcilers/monitoring/monitor.h */
+struct login_keep;     /* reconcilers/model/login_keep.h */
 struct route_settings; /* reconcilers/sandbox/sandbox.h */
 
 /* Process lifetime; thread-safe parts only. */
@@ -39,6 +40,7 @@ struct services {
     struct cache *object_stores;
     struct cache *sandbox_templates;
     struct children *children;
+    struct login_keep *logins;      /* may be NULL: health checks ask for each Secret again */
     struct monitor *monitor;        /* may be NULL: nothing is checked */
     struct meter *meter;            /* may be NULL: compute_hours are not held to */
     struct idle *idle;              /* may be NULL: nobody's sandboxes sleep */

@@ -8,6 +8,7 @@
 #include "controller/base/str.h"
 #include "reconcilers/model/codec.h"
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/model/login_keep.h"
 #include "reconcilers/monitoring/monitor_internal.h"
 
 /* One failure may be chance; after so many in a row the tenant is said to be ill. */
@@ -155,6 +156,7 @@ static void on_tenant(void *context, enum cache_change change, const struct reco
                         QUEUE_NORMAL);
     } else if (was && change == CACHE_REMOVED) {
         forget(monitor, was->name);
+        login_keep_forget(monitor->services->logins, was->uid);
     }
 }
 

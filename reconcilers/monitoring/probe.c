@@ -3,7 +3,9 @@
 #include "controller/base/str.h"
 #include "controller/kube/secret_object.h"
 #include "reconcilers/database/servers.h"
+#include "reconcilers/drivers/aws.h"
 #include "reconcilers/drivers/sql.h"
+#include "reconcilers/model/login_keep.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/monitoring/monitor_internal.h"
 #include "reconcilers/storage/stores.h"
@@ -21,34 +23,104 @@ static struct call soon(const struct call *call)
     return sooner;
 }
 
-/* ---- the database ---- */
+/* ---- what a tenant logs in with ---- */
 
-static int fetch_login(struct reconcile *rc, const struct services *services,
-                       const struct tenant *tenant, struct kube_secret *ret, struct err *err)
+/* One kind of check as the tenant: where the login stands, and what is done with it. */
+struct check_as {
+    enum login_kind kind;
+    const char *entries[3]; /* of the Secret: user, password, and database or NULL */
+    const char *(*name)(struct arena *arena, const char *subdomain);
+    int (*run)(struct reconcile *rc, const struct services *services, const struct tenant *tenant,
+               const struct login *login, struct err *err);
+    bool (*is_refused)(const struct err *err);
+};
+
+static int take(const struct kube_secret *secret, const char *entry, struct secret *ret,
+                struct err *err)
 {
-    const char *namespace_ = name_namespace(rc->arena, tenant->subdomain);
-    const char *name = name_database_secret(rc->arena, tenant->subdomain);
-    if (kube_secret_fetch(services->kube, &rc->call, namespace_, name, NAME_LABEL_TENANT_UID, ret,
-                          err)) {
-        return err_wrap(err, "secret \"%s/%s\"", namespace_, name);
+    const struct secret *value = entry ? kube_secret_get(secret, entry) : NULL;
+
+    if (entry && !value) {
+        return err_set(err, ERR_RETRY, "NotFound", "it lacks \"%s\"", entry);
     }
-    if (!kube_secret_get(ret, "user") || !kube_secret_get(ret, "password") ||
-        !kube_secret_get(ret, "dbname")) {
-        return err_set(err, ERR_RETRY, "NotFound",
-                       "secret \"%s/%s\" lacks user, password or dbname", namespace_, name);
+    if (value) {
+        secret_copy(ret, value);
     }
     return 0;
 }
 
-static int connect(struct reconcile *rc, const struct services *services,
-                   const struct tenant *tenant, const struct call *call, struct sql_conn **ret,
-                   struct err *err)
+static int read_login(struct reconcile *rc, const struct services *services,
+                      const struct tenant *tenant, const struct check_as *as, struct login *ret,
+                      struct err *err)
 {
-    AUTO(kube_secret) struct kube_secret login = {0};
+    AUTO(kube_secret) struct kube_secret secret = {0};
+    const char *namespace_ = name_namespace(rc->arena, tenant->subdomain);
+    const char *name = as->name(rc->arena, tenant->subdomain);
+
+    return kube_secret_fetch(services->kube, &rc->call, namespace_, name, NAME_LABEL_TENANT_UID,
+                             &secret, err) ||
+                   take(&secret, as->entries[0], &ret->user, err) ||
+                   take(&secret, as->entries[1], &ret->password, err) ||
+                   take(&secret, as->entries[2], &ret->database, err)
+               ? err_wrap(err, "secret \"%s/%s\"", namespace_, name)
+               : 0;
+}
+
+/* What is refused is not kept, whosever mistake it is: the next check asks again. */
+static int run_with(struct reconcile *rc, const struct services *services,
+                    const struct tenant *tenant, const struct check_as *as,
+                    const struct login *login, struct err *err)
+{
+    int result = as->run(rc, services, tenant, login, err);
+
+    if (result && as->is_refused(err)) {
+        login_keep_drop(services->logins, tenant->uid, as->kind);
+    }
+    return result;
+}
+
+static int run_as_read(struct reconcile *rc, const struct services *services,
+                       const struct tenant *tenant, const struct check_as *as,
+                       const struct login *refused, struct err *err)
+{
+    AUTO(login) struct login login = {0};
+    struct err why = {0};
+
+    if (read_login(rc, services, tenant, as, &login, &why)) {
+        *err = why;
+        return -1;
+    }
+    if (refused && login_equal(refused, &login)) {
+        return -1; /* with what the other side said, which is what it would say again */
+    }
+    login_keep_add(services->logins, tenant->uid, as->kind, &login);
+    return run_with(rc, services, tenant, as, &login, err);
+}
+
+/* What is kept may be older than the Secret: if it is refused, the Secret decides. A server out of
+ * reach refuses nothing, so that its end is no reason to ask for all Secrets. */
+static int run_as(struct reconcile *rc, const struct services *services,
+                  const struct tenant *tenant, const struct check_as *as, struct err *err)
+{
+    AUTO(login) struct login kept = {0};
+
+    if (!login_keep_get(services->logins, tenant->uid, as->kind, &kept)) {
+        return run_as_read(rc, services, tenant, as, NULL, err);
+    }
+    int result = run_with(rc, services, tenant, as, &kept, err);
+    return result && as->is_refused(err) ? run_as_read(rc, services, tenant, as, &kept, err)
+                                         : result;
+}
+
+/* ---- the database ---- */
+
+static int connect(struct reconcile *rc, const struct services *services,
+                   const struct tenant *tenant, const struct login *login, const struct call *call,
+                   struct sql_conn **ret, struct err *err)
+{
     struct server_endpoint endpoint;
 
-    if (fetch_login(rc, services, tenant, &login, err) ||
-        servers_endpoint(services->servers, rc->arena, tenant->status.place.server, &endpoint,
+    if (servers_endpoint(services->servers, rc->arena, tenant->status.place.server, &endpoint,
                          err)) {
         return -1;
     }
@@ -56,9 +128,9 @@ static int connect(struct reconcile *rc, const struct services *services,
         .hosts = &endpoint.host, /* several, joined by ',' */
         .host_count = 1,
         .port = endpoint.port,
-        .database = secret_bytes(kube_secret_get(&login, "dbname")),
-        .user = secret_bytes(kube_secret_get(&login, "user")),
-        .password = kube_secret_get(&login, "password"),
+        .database = secret_bytes(&login->database),
+        .user = secret_bytes(&login->user),
+        .password = &login->password,
         .sslmode = endpoint.sslmode,
         .ca_pem = text_is_empty(endpoint.ca_pem) ? NULL : endpoint.ca_pem,
         .target_session_attrs = endpoint.target_session_attrs,
@@ -67,21 +139,34 @@ static int connect(struct reconcile *rc, const struct services *services,
     return sql_connect(call, &target, ret, err);
 }
 
-int probe_database(struct reconcile *rc, const struct services *services,
-                   const struct tenant *tenant, struct err *err)
+static int query_database(struct reconcile *rc, const struct services *services,
+                          const struct tenant *tenant, const struct login *login, struct err *err)
 {
     AUTO(sql_conn) struct sql_conn *conn = NULL;
     AUTO(sql) struct sql query = {0};
     struct call call = soon(&rc->call);
 
-    if (connect(rc, services, tenant, &call, &conn, err)) {
-        return err_wrap(err, "database, as the tenant");
+    if (connect(rc, services, tenant, login, &call, &conn, err)) {
+        return -1;
     }
     sql_init(&query);
     SQL(&query, "SELECT 1 FROM ");
     sql_ident2(&query, tenant->status.place.schema, "users");
     SQL(&query, " LIMIT 1");
-    return sql_query(conn, &call, &query, NULL, err) ? err_wrap(err, "database, as the tenant") : 0;
+    return sql_query(conn, &call, &query, NULL, err);
+}
+
+int probe_database(struct reconcile *rc, const struct services *services,
+                   const struct tenant *tenant, struct err *err)
+{
+    static const struct check_as as = {
+        .kind = LOGIN_DATABASE,
+        .entries = {"user", "password", "dbname"},
+        .name = name_database_secret,
+        .run = query_database,
+        .is_refused = sql_err_refuses_login,
+    };
+    return run_as(rc, services, tenant, &as, err) ? err_wrap(err, "database, as the tenant") : 0;
 }
 
 /* ---- a bucket ---- */
@@ -98,16 +183,15 @@ static int on_object(void *context, const struct s3_item *item, struct err *err)
 }
 
 static int list_bucket(struct reconcile *rc, const struct services *services,
-                       const struct tenant_bucket *bucket, const struct kube_secret *keys,
-                       struct err *err)
+                       const struct tenant *tenant, const struct login *login, struct err *err)
 {
+    const struct tenant_bucket *bucket = &tenant->status.buckets[0];
     AUTO(store_loan) struct store_loan loan = {0};
     AUTO(s3) struct s3 *s3 = NULL;
     struct call call = soon(&rc->call);
 
     if (stores_borrow(services->stores, rc, bucket->store, &loan, err) ||
-        stores_open_as(&loan, secret_bytes(kube_secret_get(keys, "AWS_ACCESS_KEY_ID")),
-                       kube_secret_get(keys, "AWS_SECRET_ACCESS_KEY"), &s3, err)) {
+        stores_open_as(&loan, secret_bytes(&login->user), &login->password, &s3, err)) {
         return -1;
     }
     if (s3_list_objects(s3, &call, bucket->name, NO_OBJECT, on_object, NULL, err)) {
@@ -120,21 +204,14 @@ static int list_bucket(struct reconcile *rc, const struct services *services,
 int probe_bucket(struct reconcile *rc, const struct services *services, const struct tenant *tenant,
                  struct err *err)
 {
-    AUTO(kube_secret) struct kube_secret keys = {0};
-    const char *namespace_ = name_namespace(rc->arena, tenant->subdomain);
-    const char *name = name_storage_secret(rc->arena, tenant->subdomain);
-    const struct tenant_bucket *bucket = &tenant->status.buckets[0];
-
-    if (kube_secret_fetch(services->kube, &rc->call, namespace_, name, NAME_LABEL_TENANT_UID, &keys,
-                          err)) {
-        return err_wrap(err, "secret \"%s/%s\"", namespace_, name);
-    }
-    if (!kube_secret_get(&keys, "AWS_ACCESS_KEY_ID") ||
-        !kube_secret_get(&keys, "AWS_SECRET_ACCESS_KEY")) {
-        return err_set(err, ERR_RETRY, "NotFound", "secret \"%s/%s\" lacks a key", namespace_,
-                       name);
-    }
-    return list_bucket(rc, services, bucket, &keys, err)
-               ? err_wrap(err, "bucket \"%s\", as the tenant", bucket->name)
+    static const struct check_as as = {
+        .kind = LOGIN_STORAGE,
+        .entries = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+        .name = name_storage_secret,
+        .run = list_bucket,
+        .is_refused = aws_err_refuses_key,
+    };
+    return run_as(rc, services, tenant, &as, err)
+               ? err_wrap(err, "bucket \"%s\", as the tenant", tenant->status.buckets[0].name)
                : 0;
 }

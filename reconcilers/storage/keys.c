@@ -4,6 +4,7 @@
  * never are there more than two. */
 #include "controller/base/str.h"
 #include "reconcilers/model/conditions.h"
+#include "reconcilers/model/login_keep.h"
 #include "reconcilers/model/names.h"
 #include "reconcilers/objects/objects.h"
 #include "reconcilers/storage/keys_internal.h"
@@ -95,11 +96,22 @@ static void tell(const struct keys_run *run)
     }
 }
 
+/* The Secret holds this; health checks need not ask for it. */
+static void remember(const struct keys_run *run)
+{
+    AUTO(login) struct login login = {0};
+
+    secret_set(&login.user, str_from(run->id));
+    secret_copy(&login.password, &run->secret);
+    login_keep_put(run->work->services->logins, run->work->tenant->uid, LOGIN_STORAGE, &login);
+}
+
 static int ensure(struct keys_run *run, struct err *err)
 {
     if (keys_secret_read(run, err) || ensure_key(run, err) || keys_secret_ensure(run, err)) {
         return -1;
     }
+    remember(run);
     tell(run);
     return prove(run, err);
 }

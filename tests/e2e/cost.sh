@@ -38,8 +38,12 @@ services sandbox' "$(grep -v '^patch tenants' "$RUN/cost-writes" | sed 's/^patch
 check "nobody was asked for what a watch tells, but for these, which were not there" 'namespaces tenant-cost2 404
 rolebindings cost2-owner 404
 roles cost2-owner 404' "$(grep -v '^secrets\|^configmaps' "$RUN/cost-reads" | sort)"
-# How often, that is for one run and for one that follows once the sandbox is there. Secrets are not watched, on purpose: nobody reads them all.
-check "no Secret or ConfigMap was asked for more than four times" '' "$(uniq -c "$RUN/cost-reads" | awk '$1 > 4')"
+# Secrets are not watched, on purpose: nobody reads them all. How often, that is for one run and for one that follows once the sandbox is there. Whoever
+# makes a password looks once more behind its use, since another controller may have made one too; the namespace's right is awaited by asking for what is
+# not there yet, and elsewhere somebody may have put a Secret of that name.
+check "no Secret or ConfigMap was asked for without need" '' "$(sort "$RUN/cost-reads" | uniq -c | awk '$4 == 200 {print $3, $1}
+    $4 == 404 && $3 != "cost2-owner" && $3 != "cost2-database" && $2 != "namespaces" && $2 !~ /^role/ {print $3, "404"}' |
+    grep -Ev '^(cost2-database [12]|cost2-owner [12]|cost2-storage 1|cost2-tenant 1)$' || true)"
 
 mark=$(audit_mark)
 reconcile cost2
@@ -47,7 +51,7 @@ check "a look at a tenant reads what no watch tells, once each" 'configmaps cost
 secrets cost2-database 200
 secrets cost2-owner 200
 secrets cost2-storage 200' "$(kube_reads "$mark" | sort)"
-check "and says that it looked" 'patch tenants/status cost2' "$(kube_writes "$mark")"
+check "and says that it looked" 'patch tenants/status cost2' "$(kube_writes "$mark" | grep -v '^patch [a-z]*/status \(free\|primary\|default\|node\)$')"
 
 # What a watch tells is healed at once, though the next look is an hour away.
 healed()
@@ -68,6 +72,38 @@ narrow()
 within 10 "a wider right to read the owner's Secret is narrow again" narrow
 kubectl delete rolebinding --namespace tenantry-system cost2-owner >/dev/null
 within 10 "who has it, too" kubectl get rolebinding --namespace tenantry-system cost2-owner
+
+# Health is checked with the tenant's own login, which the Secret says once.
+health_checks()
+{
+    metric controller_runtime_reconcile_total 'controller="monitor"'
+}
+# checked_more TIMES: all tenants, so often.
+checked_more()
+{
+    local goal
+    goal=$(($(health_checks) + $1 * $(kubectl get tenants -o name | wc -l)))
+    wait_for 60 eval "[ \"\$(health_checks)\" -ge $goal ]"
+}
+succeeds()
+{
+    page metrics | sed -n "s/^tenantry_tenant_probe_success{tenant=\"cost2\",probe=\"$1\"} //p"
+}
+restart_controller --drift-period 1h --probe-period 1s --meter-period 24h
+mark=$(audit_mark)
+holds "behind a restart the health of all is checked" checked_more 5
+check "with their Secrets, each of which is read once" 'secrets cost2-database 200
+secrets cost2-storage 200' "$(kube_reads "$mark" | grep cost2 | sort)"
+mark=$(audit_mark)
+holds "and again" checked_more 5
+check "without a read" '' "$(kube_reads "$mark" | grep ' cost' || true)"
+user=$(secret tenant-cost2 cost2-database user)
+kubectl patch secret --namespace tenant-cost2 cost2-database --patch '{"stringData": {"password": "of-somebody-who-changes-both-0123"}}' >/dev/null
+server "ALTER ROLE \"$user\" PASSWORD 'of-somebody-who-changes-both-0123'" >/dev/null
+holds "a changed password is learnt of when the old one is refused" checked_more 5
+check "by one read" 'secrets cost2-database 200' "$(kube_reads "$mark" | grep ' cost' || true)"
+check "and no check failed" '1 1' "$(succeeds database) $(succeeds bucket)"
+
 restart_controller
 purge cost1 cost2
 # Other scenarios begin without a store.

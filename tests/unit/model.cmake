@@ -1,5 +1,5 @@
 tenantry_test(test_runtime_fields unit runtime/test_fields.c tenantry_runtime)
-foreach(module codec names placement)
+foreach(module codec login_keep names placement)
   tenantry_test(test_model_${module} unit model/test_${module}.c tenantry_model)
   target_compile_definitions(test_model_${module} PRIVATE TENANTRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 endforeach()

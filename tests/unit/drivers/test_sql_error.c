@@ -21,6 +21,7 @@ static void every_state_has_a_class(void **state)
         {"57P04", "SQLError", ERR_RETRY, false}, /* database dropped: the server is there */
         {"28000", "DatabaseCredentials", ERR_RETRY, false},
         {"28P01", "DatabaseCredentials", ERR_RETRY, false},
+        {"3D000", "SQLError", ERR_RETRY, false},
         {"53100", "DatabaseOverloaded", ERR_RETRY, false},
         {"53300", "DatabaseOverloaded", ERR_RETRY, false},
         {"25006", "DatabaseReadOnly", ERR_RETRY, false},
@@ -45,6 +46,8 @@ static void every_state_has_a_class(void **state)
         CHECK_TEXT(err.code, rows[i].sqlstate);
         CHECK_TEXT(err.message, "words");
         CHECK_INT(sql_err_unreachable(&err), rows[i].unreachable);
+        CHECK_INT(sql_err_refuses_login(&err),
+                  strncmp(rows[i].sqlstate, "28", 2) == 0 || text_equal(rows[i].sqlstate, "3D000"));
     }
 }
 
