@@ -228,14 +228,38 @@ int record_insert(struct sql_conn *conn, const struct call *call, struct arena *
     return 0;
 }
 
+/* Whether what the id left behind, and is listed as such, is in force again. */
+static bool is_taken_back(const struct record_candidate *candidate,
+                          const enum record_column *columns, size_t count)
+{
+    bool changes_hands = candidate->deleted;
+
+    for (size_t i = 0; i < count; i++) {
+        changes_hands |= columns[i] == COLUMN_TENANT_UID;
+    }
+    return changes_hands && !text_is_empty(candidate->retained);
+}
+
+/* In the statement that takes the row back. A later deletion would find what is still listed, keep
+ * the time for its removal, which is long over, and grant no days of grace at all. */
+static void append_unlist(struct sql *query)
+{
+    SQL(query, " RETURNING id), listed AS (DELETE FROM public.tenant_retained r USING back "
+               "WHERE r.tenant_id = back.id) SELECT id FROM back");
+}
+
 int record_update(struct sql_conn *conn, const struct call *call,
                   const struct record_candidate *candidate, const struct record_values *values,
                   const enum record_column *columns, size_t count, struct err *err)
 {
     AUTO(sql) struct sql query = {0};
     AUTO(sql_rows) struct sql_rows *rows = NULL;
+    bool taken_back = is_taken_back(candidate, columns, count);
 
     sql_init(&query);
+    if (taken_back) {
+        SQL(&query, "WITH back AS (");
+    }
     SQL(&query, "UPDATE public.tenants SET updated_at = ");
     sql_now(&query);
     for (size_t i = 0; i < count; i++) {
@@ -254,6 +278,9 @@ int record_update(struct sql_conn *conn, const struct call *call,
     SQL(&query, " AND status = ");
     sql_param(&query, candidate->values.text[COLUMN_STATUS]);
     SQL(&query, " AND purge_began_at IS NULL");
+    if (taken_back) {
+        append_unlist(&query);
+    }
     if (exec_unique(conn, call, &query, &rows, err)) {
         return -1;
     }

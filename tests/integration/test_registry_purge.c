@@ -163,6 +163,36 @@ static void what_was_taken_back_is_not_removed(void **state)
               1);
 }
 
+/* The days of an earlier deletion, which are over, are none of a later one's: neither of what other
+ * steps list, nor of what they do not get to. */
+static void what_was_taken_back_gets_its_days_anew(void **state)
+{
+    static const struct retained bucket = {"bucket", "graced-uploads", "default", 1};
+    const struct fixture *fixture = *state;
+    AUTO(run) struct run run = {0};
+    struct purge purge;
+    struct err err = {0};
+    int64_t now_s = clock_wall_s();
+    struct tenant tenant = fixture_tenant("graced", "uid-new");
+
+    make_deleted(fixture, &run, "graced", "uid-graced", now_s);
+    CHECK_OK(registry_retain(fixture->services.registry, &run.rc, run.work.tenant_id, "graced",
+                             &bucket, 1, now_s, &run.err),
+             &run.err);
+    CHECK_OK(take_back(fixture, &run, fixture->conn, &tenant, &err), &err);
+    CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenant_retained"), 0);
+
+    tenant.deletion_grace_days = 1;
+    run.work.tenant = &tenant;
+    CHECK_OK(registry_retain(fixture->services.registry, &run.rc, run.work.tenant_id, "graced",
+                             &bucket, 1, now_s + DAY_S, &run.err),
+             &run.err);
+    CHECK_OK(record_finalize(&run.rc, &run.work, &run.err), &run.err);
+    CHECK_INT(count_due(fixture, &run, now_s), 0);
+    CHECK(!is_due(fixture, &run, now_s, &purge));
+    CHECK(is_due(fixture, &run, now_s + DAY_S, &purge));
+}
+
 static void what_is_being_removed_is_not_taken_back(void **state)
 {
     const struct fixture *fixture = *state;
@@ -244,6 +274,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_deletion_under_way_is_left_alone, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_was_taken_back_is_not_removed, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_taken_back_gets_its_days_anew, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_is_being_removed_is_not_taken_back, fixture_set_up,
                                         fixture_tear_down),
