@@ -6,6 +6,16 @@ enum { LIST_MAX = 100 };
 
 /* ---- which ---- */
 
+/* The steps remove all that a tenant has, so what is to be kept longer, or for ever, keeps the rest
+ * of it. */
+static void append_none_is_kept(struct sql *query, int64_t now_s)
+{
+    SQL(query, " AND NOT EXISTS (SELECT FROM public.tenant_retained k WHERE k.tenant_id = t.id "
+               "AND (k.delete_after IS NULL OR k.delete_after > to_timestamp(");
+    sql_param_int(query, now_s);
+    SQL(query, "::bigint)))");
+}
+
 static int list(struct sql_conn *conn, struct reconcile *rc, int64_t now_s,
                 const char *const **ret_ids, size_t *ret_count, struct err *err)
 {
@@ -18,7 +28,9 @@ static int list(struct sql_conn *conn, struct reconcile *rc, int64_t now_s,
                 "WHERE t.status = 'deleted' AND t.purge_policy IS NOT NULL "
                 "AND r.delete_after <= to_timestamp(");
     sql_param_int(&query, now_s);
-    SQL(&query, "::bigint) GROUP BY r.tenant_id ORDER BY min(r.delete_after) LIMIT ");
+    SQL(&query, "::bigint)");
+    append_none_is_kept(&query, now_s);
+    SQL(&query, " GROUP BY r.tenant_id ORDER BY min(r.delete_after) LIMIT ");
     sql_integer(&query, LIST_MAX);
     if (sql_query(conn, &rc->call, &query, &rows, err)) {
         return -1;
@@ -80,7 +92,9 @@ static int find(struct sql_conn *conn, struct reconcile *rc, const char *id, int
                 "AND t.tenant_uid IS NOT NULL AND EXISTS (SELECT FROM public.tenant_retained r "
                 "WHERE r.tenant_id = t.id AND r.delete_after <= to_timestamp(");
     sql_param_int(&query, now_s);
-    SQL(&query, "::bigint)) AND t.id = ");
+    SQL(&query, "::bigint))");
+    append_none_is_kept(&query, now_s);
+    SQL(&query, " AND t.id = ");
     sql_param(&query, id);
     if (sql_query(conn, &rc->call, &query, &rows, err)) {
         return -1;

@@ -16,8 +16,8 @@
 #include "reconcilers/model/tenant.h"
 #include "reconcilers/registry/registry.h"
 
-/* Ids of at most 100 deleted tenants that have something whose time is over, the oldest first;
- * now_s in wall seconds. In rc->arena. */
+/* Ids of at most 100 deleted tenants that have something whose time is over, and nothing that is to
+ * be kept for longer, the oldest first; now_s in wall seconds. In rc->arena. */
 MUST_CHECK int purge_list(struct registry *registry, struct reconcile *rc, int64_t now_s,
                           const char *const **ret_ids, size_t *ret_count, struct err *err);
 
@@ -30,7 +30,8 @@ struct purge {
     enum deletion_policy policy; /* DELETE or SNAPSHOT */
     bool begun;
 };
-/* *ret_due is false when there is nothing to remove: it was taken back, or removed already. */
+/* *ret_due is false when there is nothing to remove: it was taken back, or removed already, or some
+ * of it is to be kept for longer. */
 MUST_CHECK int purge_find(struct registry *registry, struct reconcile *rc, const char *id,
                           int64_t now_s, struct purge *ret, bool *ret_due, struct err *err);
 /* From now on nobody takes it back. No write if it had begun. Errors: CONFLICT/Conflict when

@@ -125,12 +125,18 @@ static int add_size(void *context, const struct s3_item *item, struct err *err)
     return 0;
 }
 
+/* When the purge of what grace keeps is due, 0 = never (tenant_purge.c). */
+static int64_t delete_after_s(const struct tenant_work *work)
+{
+    return work_keeps_for_days(work) ? clock_wall_s() + work->tenant->deletion_grace_days * DAY_S
+                                     : 0;
+}
+
 /* Listed once: how large it is is taken then, and not looked at again. */
 static int retain_bucket(const struct bucket_context *context, const struct bucket_row *row,
                          struct err *err)
 {
     const struct tenant_work *work = context->work;
-    int64_t days_s = work->tenant->deletion_grace_days * DAY_S;
     struct retained item = {"bucket", row->bucket, row->store, 0};
 
     if (s3_list_objects(context->loan->s3, &context->rc->call, row->bucket, "", add_size,
@@ -138,8 +144,7 @@ static int retain_bucket(const struct bucket_context *context, const struct buck
         return -1;
     }
     return registry_retain(work->services->registry, context->rc, work->tenant_id,
-                           work->tenant->subdomain, &item, 1,
-                           work_keeps_for_days(work) ? clock_wall_s() + days_s : 0, err);
+                           work->tenant->subdomain, &item, 1, delete_after_s(work), err);
 }
 
 static int delete_bucket(const struct bucket_context *context, const struct bucket_row *row,
@@ -228,7 +233,7 @@ static int let_go(struct reconcile *rc, struct tenant_work *work, const struct b
     for (size_t i = 0; i < count; i++) {
         const struct retained item = {"bucket", rows[i].bucket, rows[i].store, 0};
         if (registry_retain(work->services->registry, rc, work->tenant_id, work->tenant->subdomain,
-                            &item, 1, 0, err)) {
+                            &item, 1, delete_after_s(work), err)) {
             return -1;
         }
     }

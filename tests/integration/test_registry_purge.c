@@ -106,6 +106,32 @@ static void what_is_due_is_known_by_its_row(void **state)
     postgres_quiet_end(&again);
 }
 
+/* One thing that is to be kept keeps all: what removes it does not ask which is due. */
+static void what_is_kept_for_longer_keeps_the_rest(void **state)
+{
+    static const char *const kept[] = {"NULL", "now() + interval '1 year'"};
+    static const struct retained bucket = {"bucket", "graced-uploads", "default", 1};
+    const struct fixture *fixture = *state;
+    AUTO(run) struct run run = {0};
+    struct purge purge;
+    int64_t now_s = clock_wall_s();
+
+    make_deleted(fixture, &run, "graced", "uid-graced", now_s);
+    CHECK_OK(registry_retain(fixture->services.registry, &run.rc, run.work.tenant_id, "graced",
+                             &bucket, 1, now_s, &run.err),
+             &run.err);
+    for (size_t i = 0; i < ARRAY_COUNT(kept); i++) {
+        CHECK_INT(count_due(fixture, &run, now_s), i == 0 ? 1 : 0);
+        postgres_run(fixture->conn,
+                     "UPDATE public.tenant_retained SET delete_after = %s WHERE kind = 'bucket'",
+                     kept[i]);
+        CHECK_INT(count_due(fixture, &run, now_s), 0);
+        CHECK(!is_due(fixture, &run, now_s, &purge));
+    }
+    postgres_run(fixture->conn, "DELETE FROM public.tenant_retained WHERE kind = 'bucket'");
+    CHECK(is_due(fixture, &run, now_s, &purge));
+}
+
 /* While a tenant is still being deleted its row is in force, and what it listed already is not
  * touched by anybody else. */
 static void a_deletion_under_way_is_left_alone(void **state)
@@ -272,6 +298,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_due_is_known_by_its_row, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(a_deletion_under_way_is_left_alone, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_kept_for_longer_keeps_the_rest, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_was_taken_back_is_not_removed, fixture_set_up,
                                         fixture_tear_down),
