@@ -14,7 +14,7 @@
 #include "controller/base/clock.h"
 #include "controller/net/http_internal.h"
 
-enum { DEFAULT_TIMEOUT_MS = 30 * 1000, SPARES_MAX = 4 };
+enum { DEFAULT_TIMEOUT_MS = 30 * 1000, SPARES_MAX = 4, OWN_SPARES_MAX = 8 };
 
 void http_global_init(void)
 {
@@ -35,6 +35,9 @@ void http_response_release(struct http_response *response)
 static void transfer_free(struct transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy);
+    if (transfer->own) {
+        (void)curl_multi_cleanup(transfer->own);
+    }
     auto_release_fd(&transfer->done_fd);
     free(transfer);
 }
@@ -42,8 +45,8 @@ static void transfer_free(struct transfer *transfer)
 /* NULL when there is no descriptor left. */
 static struct transfer *transfer_new(struct http_client *client)
 {
-    int done_fd = eventfd(0, EFD_CLOEXEC);
-    if (done_fd < 0) {
+    int done_fd = client->on_caller ? -1 : eventfd(0, EFD_CLOEXEC);
+    if (done_fd < 0 && !client->on_caller) {
         return NULL;
     }
     struct transfer *transfer = xcalloc(1, sizeof(*transfer));
@@ -53,6 +56,7 @@ static struct transfer *transfer_new(struct http_client *client)
         out_of_memory();
     }
     transfer->done_fd = done_fd;
+    transfer->own = client->on_caller ? direct_new() : NULL;
     return transfer;
 }
 
@@ -82,7 +86,13 @@ static struct transfer *take_transfer(struct http_client *client, struct err *er
     }
     client->caller_count++;
     struct tls_identity *tls = tls_identity_ref(client->tls);
+    uint64_t generation = client->generation;
     pthread_mutex_unlock(&client->lock);
+
+    if (transfer && transfer->own && transfer->generation != generation) {
+        transfer_free(transfer);
+        transfer = NULL;
+    }
 
     transfer = transfer ? transfer : transfer_new(client);
     if (!transfer) {
@@ -92,6 +102,7 @@ static struct transfer *take_transfer(struct http_client *client, struct err *er
         return NULL;
     }
     transfer->tls = tls;
+    transfer->generation = generation;
     return transfer;
 }
 
@@ -99,7 +110,11 @@ static void give_back_transfer(struct http_client *client, struct transfer *tran
 {
     transfer_reset(transfer);
     pthread_mutex_lock(&client->lock);
-    if (client->spare_count < SPARES_MAX) {
+    bool is_fit =
+        !transfer->own || (!transfer->doubtful && transfer->generation == client->generation);
+    /* Those with connections are worth more. */
+    size_t most = client->on_caller ? OWN_SPARES_MAX : SPARES_MAX;
+    if (is_fit && client->spare_count < most) {
         transfer->next = client->spare;
         client->spare = transfer;
         client->spare_count++;
@@ -198,11 +213,15 @@ int http_client_perform(struct http_client *client, const struct call *call,
     atomic_store(&transfer->aborted, false);
     set_expiry(transfer, call);
     int result = transfer_prepare(transfer, err);
-    if (result == 0) {
+    if (result == 0 && client->on_caller) {
+        direct_perform(transfer, call);
+    } else if (result == 0) {
         result = submit(client, transfer, err);
+        if (result == 0) {
+            await(client, transfer, call);
+        }
     }
     if (result == 0) {
-        await(client, transfer, call);
         result = transfer->result;
         if (result != 0) {
             *err = transfer->err;
@@ -253,7 +272,8 @@ int http_client_new(const struct http_client_config *config, const struct http_t
     client->user_agent = xstrdup(config->user_agent);
     client->proxy_url = copy_or_null(config->proxy_url);
     client->proxy_from_environment = config->proxy_from_environment;
-    client->disable_http2 = config->disable_http2;
+    client->on_caller = config->on_caller;
+    client->disable_http2 = config->disable_http2 || config->on_caller;
     client->disable_compression = config->disable_compression;
     client->connect_timeout_ms = config->connect_timeout_ms;
     pthread_mutex_init(&client->lock, NULL);
@@ -264,7 +284,7 @@ int http_client_new(const struct http_client_config *config, const struct http_t
     if (client->epoll_fd < 0 || client->wake_fd < 0) {
         result = err_set(err, ERR_RETRY, "OutOfResources", "cannot open descriptors: %s",
                          errno_text(errno));
-    } else {
+    } else if (!client->on_caller) {
         result = transport_start(client, err);
     }
     if (result != 0) {
@@ -289,6 +309,20 @@ void http_client_free(struct http_client *client)
     client_release(client);
 }
 
+/* Under the lock: let no request that comes later use the connections of now. */
+static void retire_connections(struct http_client *client)
+{
+    client->retire_wanted = !client->on_caller;
+    client->generation++;
+}
+
+static void wake_thread(struct http_client *client)
+{
+    if (!client->on_caller) {
+        transport_wake(client);
+    }
+}
+
 int http_client_set_tls(struct http_client *client, const struct http_tls *tls, struct err *err)
 {
     struct tls_identity *identity = NULL;
@@ -298,17 +332,17 @@ int http_client_set_tls(struct http_client *client, const struct http_tls *tls, 
     pthread_mutex_lock(&client->lock);
     struct tls_identity *old = client->tls;
     client->tls = identity;
-    client->retire_wanted = true;
+    retire_connections(client);
     pthread_mutex_unlock(&client->lock);
     tls_identity_unref(old);
-    transport_wake(client);
+    wake_thread(client);
     return 0;
 }
 
 void http_client_drop_connections(struct http_client *client)
 {
     pthread_mutex_lock(&client->lock);
-    client->retire_wanted = true;
+    retire_connections(client);
     pthread_mutex_unlock(&client->lock);
-    transport_wake(client);
+    wake_thread(client);
 }

@@ -46,6 +46,9 @@ struct http_client_config {
     bool proxy_from_environment; /* without proxy_url: HTTPS_PROXY, http_proxy, NO_PROXY */
     bool disable_http2;
     bool disable_compression;
+    /* No thread: a request goes on its caller's, which saves handing it over. For clients that ask
+     * one thing after another: connections are not shared, and HTTP/2 is not spoken. */
+    bool on_caller;
     long connect_timeout_ms; /* 0 = 30 s, TCP and TLS together */
 };
 
@@ -54,9 +57,10 @@ struct http_header {
     const char *value;
 };
 
-/* Called on the transport thread, first with an empty piece once the head of a 2xx answer is there
- * (so that a silent stream is known to be open), then with each piece of its body. Must not block
- * and must not call the client. Returning -1 with *err filled ends the request with that error. */
+/* Called on the transport thread or the caller's, first with an empty piece once the head of a 2xx
+ * answer is there (so that a silent stream is known to be open), then with each piece of its body.
+ * Must not block and must not call the client. Returning -1 with *err filled ends the request with
+ * that error. */
 typedef int (*http_data_fn)(void *context, struct str data, struct err *err);
 
 struct http_request {
@@ -99,7 +103,8 @@ static inline void auto_release_http_response(struct http_response *response)
  * connection would raise. */
 void http_global_init(void);
 
-/* Start the transport thread. tls may be NULL. Caller frees. Errors: TERMINAL/InvalidTLS. */
+/* Start the transport thread, if it is to have one. tls may be NULL. Caller frees. Errors:
+ * TERMINAL/InvalidTLS. */
 MUST_CHECK int http_client_new(const struct http_client_config *config, const struct http_tls *tls,
                                struct http_client **ret, struct err *err);
 /* Cancels what is under way, ends the thread. All callers must have returned or be returning. */

@@ -3,6 +3,7 @@
  *   http_client.c     what callers see: take a transfer, hand it over, wait, cancel
  *   http_transfer.c   one request as a curl easy handle: options, callbacks, errors
  *   http_transport.c  the thread: connection pools, sockets, timers
+ *   http_direct.c     or none: the request on its caller's thread
  *   http_tls.c        trust and identity: checked once, then shared and immutable */
 #ifndef TENANTRY_NET_HTTP_INTERNAL_H
 #define TENANTRY_NET_HTTP_INTERNAL_H
@@ -51,7 +52,9 @@ struct transfer {
     struct transfer *previous;
     struct http_client *client;
     CURL *easy;
-    int done_fd; /* eventfd, kept for the life of the struct */
+    int done_fd; /* eventfd, kept for the life of the struct; -1 in a client without a thread */
+    CURLM *own;  /* of a client without a thread: where its connections live; else NULL */
+    uint64_t generation; /* of the client when own was made */
     atomic_bool aborted;
 
     /* The request, set up by the caller. */
@@ -71,11 +74,18 @@ struct transfer {
     size_t header_bytes;
     int sent_count; /* how often curl began to send it */
     int result;     /* 0 or -1 with err */
+    bool doubtful;  /* it ended so that nothing should be asked over its connection any more */
     struct err err;
 };
 
 /* Make the easy handle ready. Errors: TERMINAL/InvalidRequest. */
 MUST_CHECK int transfer_prepare(struct transfer *transfer, struct err *err);
+/* When it is to end, by its time-outs and its caller's deadline; INT64_MAX: never. */
+int64_t transfer_expiry_ms(const struct transfer *transfer);
+/* Give it the error, unless it has one, of having expired, or of being canceled; it is concluded
+ * after that. False, and nothing changed, when it has not expired. */
+bool transfer_expire(struct transfer *transfer, int64_t now_ms);
+void transfer_cancel(struct transfer *transfer);
 /* Fill response and result from what curl says about the end. */
 void transfer_conclude(struct transfer *transfer, CURLcode code);
 /* The value of a Retry-After header in milliseconds, at most a day; -1 when it is NULL or neither
@@ -91,6 +101,7 @@ struct http_client {
     bool proxy_from_environment;
     bool disable_http2;
     bool disable_compression;
+    bool on_caller; /* there is no thread: wake_fd tells callers of the end, and stays so */
     long connect_timeout_ms;
 
     int epoll_fd;
@@ -107,6 +118,7 @@ struct http_client {
     struct transfer *spare;
     size_t spare_count;
     struct tls_identity *tls;
+    uint64_t generation; /* transfers with connections of an earlier one are not spares */
 
     /* The transport thread's alone. */
     struct pool *pools; /* newest first */
@@ -114,6 +126,11 @@ struct http_client {
     struct transfer *active;
     int64_t next_expiry_ms; /* no active transfer expires before */
 };
+
+/* A multi handle for a transfer of a client without a thread. */
+CURLM *direct_new(void);
+/* Do it, here and now; result and response are filled. */
+void direct_perform(struct transfer *transfer, const struct call *call);
 
 /* Start and end the thread; end returns when it is gone. */
 MUST_CHECK int transport_start(struct http_client *client, struct err *err);

@@ -1,5 +1,5 @@
 /* One request as a curl easy handle. Options are set on the caller's thread, callbacks run on the
- * transport thread, and the two never hold the handle at the same time. */
+ * transport thread if the client has one, and the two never hold the handle at the same time. */
 #include "controller/net/http_internal.h"
 
 #include <fcntl.h>
@@ -22,6 +22,9 @@ enum {
     KEEPALIVE_INTERVAL_S = 15,
     LARGE_UPLOAD_BYTES = 64 * 1024,
     SMALL_UPLOAD_BYTES = 16 * 1024,
+    /* A request that its caller gave less than this may be late without anything being wrong with
+     * the connection. */
+    SUSPICIOUS_AFTER_MS = 1000,
     UNACKNOWLEDGED_MAX_MS = 20 * 1000,
     URL_MAX_BYTES = 16 * 1024,
 };
@@ -435,6 +438,7 @@ int transfer_prepare(struct transfer *transfer, struct err *err)
     transfer->header_bytes = 0;
     transfer->sent_count = 0;
     transfer->result = 0;
+    transfer->doubtful = false;
     set_connection(transfer);
     set_tls(transfer);
     set_method(transfer);
@@ -571,4 +575,44 @@ void transfer_conclude(struct transfer *transfer, CURLcode code)
         set_curl_error(transfer, code, &err);
         fail(transfer, &err);
     }
+}
+
+/* --- ending it before curl does -------------------------------------------------------------- */
+
+int64_t transfer_expiry_ms(const struct transfer *transfer)
+{
+    int64_t idle_ms = transfer->request->idle_timeout_ms;
+    int64_t silent_at_ms = idle_ms > 0 ? transfer->last_byte_ms + idle_ms : INT64_MAX;
+    return silent_at_ms < transfer->expires_ms ? silent_at_ms : transfer->expires_ms;
+}
+
+bool transfer_expire(struct transfer *transfer, int64_t now_ms)
+{
+    struct err err;
+    int64_t waited_ms = now_ms - transfer->started_ms;
+    if (now_ms < transfer_expiry_ms(transfer)) {
+        return false;
+    }
+    transfer->doubtful = true;
+    if (now_ms < transfer->expires_ms) {
+        err_set(&err, ERR_RETRY, "ConnectionSilent", "nothing came from the server for %lld ms",
+                (long long)(now_ms - transfer->last_byte_ms));
+    } else if (transfer->expires_by_caller) {
+        err_set(&err, ERR_RETRY, "DeadlineExceeded",
+                "the time given to this step is over, %lld ms into a request",
+                (long long)waited_ms);
+        transfer->doubtful = waited_ms >= SUSPICIOUS_AFTER_MS;
+    } else {
+        err_set(&err, ERR_RETRY, "Timeout", "no full answer from the server within %lld ms",
+                (long long)waited_ms);
+    }
+    fail(transfer, &err);
+    return true;
+}
+
+void transfer_cancel(struct transfer *transfer)
+{
+    struct err err;
+    err_set(&err, ERR_CANCELED, "Canceled", "canceled");
+    fail(transfer, &err);
 }

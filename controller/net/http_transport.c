@@ -23,9 +23,6 @@ enum {
     EVENTS_AT_ONCE = 32,
     IDLE_CONNECTIONS_MAX = 32,
     STREAMS_MAX = 250, /* what kube-apiserver allows on a connection */
-    /* A request that its caller gave less than this may be late without anything being wrong with
-     * the connection. */
-    SUSPICIOUS_AFTER_MS = 1000,
     THREAD_NAME_BYTES = 16,
 };
 
@@ -130,13 +127,6 @@ static void reap_pools(struct http_client *client)
 
 /* --- transfers ------------------------------------------------------------------------------- */
 
-static int64_t transfer_expiry_ms(const struct transfer *transfer)
-{
-    int64_t idle_ms = transfer->request->idle_timeout_ms;
-    int64_t silent_at_ms = idle_ms > 0 ? transfer->last_byte_ms + idle_ms : INT64_MAX;
-    return silent_at_ms < transfer->expires_ms ? silent_at_ms : transfer->expires_ms;
-}
-
 static void transfer_begin(struct http_client *client, struct transfer *transfer)
 {
     transfer->pool = current_pool(client);
@@ -176,17 +166,6 @@ static void transfer_end(struct http_client *client, struct transfer *transfer, 
     }
 }
 
-/* End a transfer before curl does. */
-static void transfer_cut(struct http_client *client, struct transfer *transfer,
-                         const struct err *err)
-{
-    if (transfer->result == 0) {
-        transfer->result = -1;
-        transfer->err = *err;
-    }
-    transfer_end(client, transfer, CURLE_ABORTED_BY_CALLBACK);
-}
-
 static void collect_finished(struct http_client *client)
 {
     for (struct pool *pool = client->pools; pool; pool = pool->next) {
@@ -199,27 +178,6 @@ static void collect_finished(struct http_client *client)
             transfer_end(client, transfer, code);
         }
     }
-}
-
-static void expire_transfer(struct http_client *client, struct transfer *transfer, int64_t now_ms)
-{
-    struct err err;
-    int64_t waited_ms = now_ms - transfer->started_ms;
-    if (now_ms < transfer->expires_ms) {
-        err_set(&err, ERR_RETRY, "ConnectionSilent", "nothing came from the server for %lld ms",
-                (long long)(now_ms - transfer->last_byte_ms));
-        transfer->pool->retired = true;
-    } else if (transfer->expires_by_caller) {
-        err_set(&err, ERR_RETRY, "DeadlineExceeded",
-                "the time given to this step is over, %lld ms into a request",
-                (long long)waited_ms);
-        transfer->pool->retired = transfer->pool->retired || waited_ms >= SUSPICIOUS_AFTER_MS;
-    } else {
-        err_set(&err, ERR_RETRY, "Timeout", "no full answer from the server within %lld ms",
-                (long long)waited_ms);
-        transfer->pool->retired = true;
-    }
-    transfer_cut(client, transfer, &err);
 }
 
 /* Expiries only move forward, so the earliest one found is a lower bound until a transfer begins,
@@ -235,8 +193,9 @@ static void expire_transfers(struct http_client *client)
     for (struct transfer *transfer = client->active; transfer; transfer = next) {
         next = transfer->next;
         int64_t expiry_ms = transfer_expiry_ms(transfer);
-        if (expiry_ms <= now_ms) {
-            expire_transfer(client, transfer, now_ms);
+        if (transfer_expire(transfer, now_ms)) {
+            transfer->pool->retired = transfer->pool->retired || transfer->doubtful;
+            transfer_end(client, transfer, CURLE_ABORTED_BY_CALLBACK);
         } else if (expiry_ms < next_ms) {
             next_ms = expiry_ms;
         }
@@ -246,13 +205,12 @@ static void expire_transfers(struct http_client *client)
 
 static void cancel_transfers(struct http_client *client, bool all)
 {
-    struct err err;
-    err_set(&err, ERR_CANCELED, "Canceled", "canceled");
     struct transfer *next = NULL;
     for (struct transfer *transfer = client->active; transfer; transfer = next) {
         next = transfer->next;
         if (all || atomic_load(&transfer->aborted)) {
-            transfer_cut(client, transfer, &err);
+            transfer_cancel(transfer);
+            transfer_end(client, transfer, CURLE_ABORTED_BY_CALLBACK);
         }
     }
 }
@@ -400,5 +358,7 @@ void transport_end(struct http_client *client)
     client->stopping = true;
     pthread_mutex_unlock(&client->lock);
     transport_wake(client);
-    pthread_join(client->thread, NULL);
+    if (!client->on_caller) {
+        pthread_join(client->thread, NULL);
+    }
 }

@@ -14,7 +14,7 @@ int s3_http_client_new(const char *name, const char *ca_pem, struct http_client 
         .name = name,
         .user_agent = "tenantry",
         .proxy_from_environment = true,
-        .disable_http2 = true,
+        .on_caller = true,
         .disable_compression = true,
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
     };

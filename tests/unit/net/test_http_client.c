@@ -13,6 +13,12 @@
 /* Less than the time-outs that would end a call otherwise, and enough on a loaded machine. */
 enum { SOON_MS = 15 * 1000 };
 
+#ifdef ON_CALLER /* the same is true of a client without a thread */
+static const bool WITHOUT_THREAD = true;
+#else
+static const bool WITHOUT_THREAD = false;
+#endif
+
 /* A plain server and a client for it, made for each test. */
 struct fixture {
     struct child server;
@@ -28,7 +34,8 @@ static int set_up(void **state)
     char *port = child_line(&fixture->server);
     fixture->base = xasprintf("http://127.0.0.1:%s", port);
     free(port);
-    const struct http_client_config config = {.name = "test", .user_agent = "tenantry-test/1"};
+    const struct http_client_config config = {
+        .name = "test", .user_agent = "tenantry-test/1", .on_caller = WITHOUT_THREAD};
     CHECK_OK(http_client_new(&config, NULL, &fixture->client, &err), &err);
     *state = fixture;
     return 0;
@@ -598,7 +605,8 @@ static void freeing_the_client_cancels_what_is_under_way(void **state)
     pthread_t thread;
     stream_init(&stream);
     struct freed freed = {.fixture = *state, .stream = &stream};
-    const struct http_client_config config = {.name = "freed", .user_agent = "tenantry-test/1"};
+    const struct http_client_config config = {
+        .name = "freed", .user_agent = "tenantry-test/1", .on_caller = WITHOUT_THREAD};
     CHECK_OK(http_client_new(&config, NULL, &freed.client, &err), &err);
     CHECK_INT(pthread_create(&thread, NULL, stream_until_freed, &freed), 0);
     pthread_mutex_lock(&stream.lock);

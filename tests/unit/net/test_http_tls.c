@@ -85,7 +85,13 @@ static struct http_client *new_client(const struct http_tls *tls, const char *pr
     struct http_client *client = NULL;
     struct err err;
     const struct http_client_config config = {
-        .name = "test", .user_agent = "tenantry-test/1", .proxy_url = proxy_url};
+        .name = "test",
+        .user_agent = "tenantry-test/1",
+        .proxy_url = proxy_url,
+#ifdef ON_CALLER /* the same is true of a client without a thread */
+        .on_caller = true,
+#endif
+    };
     CHECK_OK(http_client_new(&config, tls, &client, &err), &err);
     return client;
 }
