@@ -308,6 +308,43 @@ static void what_data_forbids_is_told_and_does_not_keep_the_rest_open(void **sta
     CHECK_INT(postgres_int(conn, "SELECT count(*) FROM pg_constraint WHERE NOT convalidated"), 0);
 }
 
+/* No repair cuts off what somebody wrote. */
+static void what_is_too_long_for_a_column_stays(void **state)
+{
+    const struct tenant tenant = fixture_tenant("long", "uid-long");
+    AUTO(run) struct run first;
+    AUTO(run) struct run second;
+    AUTO(run) struct run third;
+    AUTO(run) struct run fourth;
+
+    run_provision(&first, *state, &tenant);
+    AUTO(sql_conn) struct sql_conn *conn = postgres_connect("dbname=tenant_long");
+    postgres_run(conn, "ALTER TABLE public.users ALTER COLUMN full_name TYPE text; "
+                       "INSERT INTO public.users (email, password_hash, full_name) "
+                       "VALUES ('a@b.c', 'x', repeat('y', 300))");
+    run_init(&second, *state, &tenant);
+    CHECK_OK(record_ensure(&second.rc, &second.work, &second.err), &second.err);
+    CHECK_FAILS(schema_ensure(&second.rc, &second.work, &second.err), &second.err, ERR_TERMINAL,
+                "SchemaDrift");
+    CHECK_INT(postgres_int(conn, "SELECT length(full_name) FROM public.users"), 300);
+
+    postgres_run(
+        conn,
+        "ALTER TABLE public.users ALTER COLUMN full_name TYPE jsonb USING to_jsonb(full_name)");
+    run_init(&third, *state, &tenant);
+    CHECK_OK(record_ensure(&third.rc, &third.work, &third.err), &third.err);
+    CHECK_FAILS(schema_ensure(&third.rc, &third.work, &third.err), &third.err, ERR_TERMINAL,
+                "SchemaDrift");
+    CHECK_INT(postgres_int(conn, "SELECT length(full_name #>> '{}') FROM public.users"), 300);
+
+    postgres_run(conn, "UPDATE public.users SET full_name = '1'");
+    run_again(&fourth, *state, &tenant);
+    CHECK_INT(postgres_int(conn, "SELECT count(*) FROM pg_attribute WHERE attrelid = "
+                                 "'public.users'::regclass AND attname = 'full_name' "
+                                 "AND format_type(atttypid, atttypmod) = 'character varying(255)'"),
+              1);
+}
+
 static void a_superusers_table_is_told_with_what_to_do(void **state)
 {
     const struct tenant tenant = fixture_tenant("taken", "uid-taken");
@@ -364,6 +401,7 @@ int main(void)
         cmocka_unit_test(every_change_is_put_right),
         cmocka_unit_test(an_index_or_column_more_is_left_alone),
         cmocka_unit_test(what_data_forbids_is_told_and_does_not_keep_the_rest_open),
+        cmocka_unit_test(what_is_too_long_for_a_column_stays),
         cmocka_unit_test(a_superusers_table_is_told_with_what_to_do),
         cmocka_unit_test(warn_tells_and_leaves),
     };

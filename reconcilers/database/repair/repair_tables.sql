@@ -65,7 +65,7 @@ BEGIN
 
     FOR wanted IN
         SELECT c.relname AS table_name, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS required,
-               pg_get_expr(d.adbin, d.adrelid) AS value,
+               format_type(a.atttypid, -1) AS any_length, pg_get_expr(d.adbin, d.adrelid) AS value,
                b.attname IS NOT NULL AS there, format_type(b.atttypid, b.atttypmod) AS old_type, b.attnotnull AS old_required,
                pg_get_expr(e.adbin, e.adrelid) AS old_value
           FROM pg_class c
@@ -84,8 +84,14 @@ BEGIN
                 CONTINUE;
             END IF;
             IF wanted.type <> wanted.old_type THEN
-                EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE %s USING %I::%s', place, wanted.table_name, wanted.name,
-                               wanted.type, wanted.name, wanted.type);
+                -- A cast that one writes cuts off what is too long; an assignment refuses it, and then the column stays as it is. What has
+                -- to be cast to be assigned at all is cast to the type of any length.
+                BEGIN
+                    EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE %s', place, wanted.table_name, wanted.name, wanted.type);
+                EXCEPTION WHEN datatype_mismatch THEN
+                    EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN %I TYPE %s USING %I::%s', place, wanted.table_name, wanted.name,
+                                   wanted.type, wanted.name, wanted.any_length);
+                END;
             END IF;
             IF wanted.value IS DISTINCT FROM wanted.old_value THEN
                 EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN %I %s', place, wanted.table_name, wanted.name,
