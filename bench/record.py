@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "accept-encoding"}
 OF_THE_SERVER = (
     "current_setting('max_connections')", "SELECT count(*) = 2 AND EXISTS (SELECT FROM pg_auth_members", "WHERE datallowconn AND EXISTS",
-    "WITH busy AS", "'^tenantry: tenant (", "SELECT o.kind, o.name, o.id", "SELECT t.id, EXISTS (SELECT FROM public.tenant_retained",
+    "WITH busy AS", "WITH marked AS", "SELECT o.kind, o.name, o.id", "SELECT t.id, EXISTS (SELECT FROM public.tenant_retained",
     "FROM public.tenant_retained WHERE location",
 )
 PARAMETERS = re.compile(r"\$\d+ = ('(?:[^']|'')*'|NULL)")

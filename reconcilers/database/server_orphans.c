@@ -67,10 +67,14 @@ static int list_ids(struct reconcile *rc, const struct services *services, const
         return -1;
     }
     sql_init(&query);
-    /* What the tenants of a server share bears the word "shared" in place of an id. */
-    SQL(&query, "SELECT DISTINCT substring(description FROM '^tenantry: tenant ([0-9a-f-]{36}) ') "
-                "AS id FROM pg_shdescription WHERE description ~ "
-                "'^tenantry: tenant [0-9a-f-]{36} ' ORDER BY id");
+    /* What the tenants of a server share bears the word "shared" in place of an id. The marks of a
+     * tenant are several: to take each apart by a regular expression computed more, with a thousand
+     * tenants, than all that is asked for a new one. So by its place, and each id is judged once.
+     */
+    SQL(&query, "WITH marked AS MATERIALIZED (SELECT DISTINCT substr(description, "
+                "length('tenantry: tenant ') + 1, 36) AS id FROM pg_shdescription "
+                "WHERE description LIKE 'tenantry: tenant ' || repeat('_', 36) || ' %') "
+                "SELECT id FROM marked WHERE id ~ '^[0-9a-f-]{36}$' ORDER BY id");
     if (sql_query(loan.conn, &rc->call, &query, &rows, err)) {
         loan.failure = *err;
         return -1;
