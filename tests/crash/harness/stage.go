@@ -62,6 +62,29 @@ func isRotated(w *world, t *tenant) (bool, string, error) {
 	return isReady(w, t)
 }
 
+// isRotatedAlone: the login that is left has the tenant's whole limit again, of which both had a share. In a database of the tenant's own that limit is the
+// database's.
+func isRotatedAlone(w *world, t *tenant) (bool, string, error) {
+	if done, why, err := isRotated(w, t); !done || err != nil {
+		return false, why, err
+	}
+	var o struct{ Spec struct{ Tier string } }
+	var tier struct {
+		Spec struct {
+			Database struct{ ConnectionLimit int }
+		}
+	}
+	if err := w.get(tenants+"/"+t.name, &o); err != nil {
+		return false, "", err
+	}
+	if err := w.get("/apis/tenantry.dev/v1alpha1/tenanttiers/"+o.Spec.Tier, &tier); err != nil {
+		return false, "", err
+	}
+	limits, err := w.psql("postgres", fmt.Sprintf("SELECT rolconnlimit FROM pg_roles WHERE rolname IN ('tenant_%[1]s.a', 'tenant_%[1]s.b') AND rolcanlogin",
+		strings.ReplaceAll(t.name, "-", "_")))
+	return err == nil && limits == fmt.Sprint(tier.Spec.Database.ConnectionLimit), "limits of the open logins: " + limits, err
+}
+
 func remove(w *world, t *tenant) error {
 	_, err := w.request(http.MethodDelete, tenants+"/"+t.name, "", "")
 	return err
@@ -155,7 +178,7 @@ func courses() []*course {
 			{"deletion " + mode, remove, isGone, true},
 		}, []*stage{
 			{"return " + mode, apply(first), isReady, false},
-			{"rotation " + mode, rotate, isRotated, false},
+			{"rotation " + mode, rotate, isRotatedAlone, false},
 		}, 1})
 	}
 	// Mode Row has least of its own.
