@@ -36,6 +36,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/log.h"
 #include "controller/kube/backoff.h"
+#include "controller/kube/kind_wait.h"
 #include "controller/kube/line_splitter.h"
 #include "controller/kube/list_scan.h"
 #include "controller/kube/object.h"
@@ -111,6 +112,8 @@ struct watch {
 
     bool knows_served; /* of an optional kind: is_served was told */
     bool is_served;
+    bool is_blind; /* it is absent, and its definition cannot be watched */
+    struct kind_wait kind_wait;
 };
 
 struct watch *watch_new(struct kube_client *client, const struct watch_config *config,
@@ -131,6 +134,7 @@ struct watch *watch_new(struct kube_client *client, const struct watch_config *c
     buf_init(&watch->continue_token, QUERY_BYTES_MAX / 2);
     line_splitter_init(&watch->lines, watch->config.object_max_bytes);
     list_scan_init(&watch->scan, watch->config.object_max_bytes);
+    kind_wait_init(&watch->kind_wait, config->resource);
     watch_set_timing(watch, &WATCH_TIMING);
     watch_pulse_register(&watch->pulse);
     return watch;
@@ -155,6 +159,7 @@ void watch_free(struct watch *watch)
     buf_release(&watch->resource_version);
     buf_release(&watch->view_version);
     buf_release(&watch->continue_token);
+    kind_wait_release(&watch->kind_wait);
     free(watch);
 }
 
@@ -437,11 +442,15 @@ static int64_t silence_limit_ms(const struct watch *watch, int64_t stream_ms)
                                                : stream_ms + watch->timing.silence_slack_ms;
 }
 
+static int64_t stream_seconds(const struct watch_timing *timing)
+{
+    return timing->stream_min_s + clock_jitter_ms(timing->stream_spread_s + 1);
+}
+
 /* A watch-list or a watch, until the server ends it. */
 static int run_stream(struct watch *watch, const struct call *call, struct err *err)
 {
-    const struct watch_timing *timing = &watch->timing;
-    int64_t stream_s = timing->stream_min_s + clock_jitter_ms(timing->stream_spread_s + 1);
+    int64_t stream_s = stream_seconds(&watch->timing);
     AUTO(buf) struct buf query = BUF(QUERY_BYTES_MAX);
 
     buf_printf(&query, "watch=1&allowWatchBookmarks=true&timeoutSeconds=%" PRId64, stream_s);
@@ -571,6 +580,7 @@ static void take_absence(struct watch *watch)
     atomic_store(&watch->pulse.last_byte_ms, clock_monotonic_ms());
     if (!watch->knows_served || watch->is_served) {
         set_served(watch, false);
+        kind_wait_forget(&watch->kind_wait);
         handler->replace_begin(handler->context);
         handler->replace_end(handler->context, "0");
         atomic_store(&watch->is_synced, true);
@@ -679,15 +689,42 @@ static void check_state(struct watch *watch, const struct call *call)
 /* Wait, or find that it is time to stop: the loop sees that by itself. */
 static void pause_state(struct watch *watch, const struct call *call)
 {
-    if (watch->state == WATCH_BACKING_OFF) {
-        if (cancel_sleep_ms(call->cancel, watch->pause_ms)) {
-            watch->state = watch->resume;
-        }
-        return;
+    if (cancel_sleep_ms(call->cancel, watch->pause_ms)) {
+        watch->state = watch->resume;
     }
+}
+
+/* Until the definition of an optional kind comes; false when it cannot be watched. */
+static bool wait_for_definition(struct watch *watch, const struct call *call)
+{
+    struct err err = {0};
+
+    bool is_told =
+        kind_wait_run(&watch->kind_wait, watch->client, call, stream_seconds(&watch->timing),
+                      watch->timing.silence_ms, &err) == 0;
+    if (cancel_is_set(call->cancel)) {
+        return true;
+    }
+    atomic_store(&watch->pulse.last_byte_ms, clock_monotonic_ms());
+    if (err_has_reason(&err, "ConnectionSilent")) {
+        kube_client_drop_connections(watch->client);
+    }
+    if (!is_told && !watch->is_blind) {
+        log_info(watch->log, "cannot watch for the definition of this kind: asking for the kind",
+                 KV_ERR(&err));
+    }
+    watch->is_blind = !is_told;
+    return is_told;
+}
+
+/* The same, until the server may have the kind. */
+static void wait_state(struct watch *watch, const struct call *call)
+{
     int64_t poll_ms =
         watch->config.optional ? watch->timing.optional_poll_ms : watch->timing.poll_ms;
-    if (cancel_sleep_ms(call->cancel, poll_ms + clock_jitter_ms(poll_ms / 2 + 1))) {
+
+    if ((watch->config.optional && wait_for_definition(watch, call)) ||
+        cancel_sleep_ms(call->cancel, poll_ms + clock_jitter_ms(poll_ms / 2 + 1))) {
         watch->state = watch->lists_only ? WATCH_PAGING : WATCH_LISTING;
     }
 }
@@ -724,8 +761,10 @@ void watch_run(struct watch *watch, const struct call *call)
         case WATCH_CHECKING:
             check_state(watch, &own);
             break;
-        case WATCH_BACKING_OFF:
         case WATCH_WAITING_FOR_KIND:
+            wait_state(watch, &own);
+            break;
+        case WATCH_BACKING_OFF:
         default:
             pause_state(watch, &own);
             break;

@@ -65,9 +65,10 @@ struct watch *watch_new(struct kube_client *client, const struct watch_config *c
 void watch_free(struct watch *watch);
 
 /* Until canceled. Failures back off (800 ms doubling to 30 s, full jitter, forgotten after 2
- * minutes of health); a missing resource (404: CRD not installed) is polled, an optional one every
- * ten seconds; nothing makes this return but cancel. Called again, it goes on where it was: a view
- * that was complete is resumed. */
+ * minutes of health); a missing resource (404: CRD not installed) is polled, but of an optional one
+ * the CustomResourceDefinition is watched instead (kube/kind_wait.h), and the kind polled every ten
+ * seconds only where the right to that lacks; nothing makes this return but cancel. Called again,
+ * it goes on where it was: a view that was complete is resumed. */
 void watch_run(struct watch *watch, const struct call *call);
 
 struct watch_stats {

@@ -13,8 +13,9 @@ struct watch_timing {
     int64_t silence_slack_ms; /* on others: this much over timeoutSeconds */
     int64_t hasty_ms;         /* a stream that ends sooner without an event is a failure */
     int64_t poll_ms;          /* for a kind that the server does not know */
-    int64_t optional_poll_ms; /* for one that it need not know */
-    int64_t late_ms;          /* warn when a first view takes longer, and again each time */
+    int64_t
+        optional_poll_ms; /* for one that it need not know, if its definition cannot be watched */
+    int64_t late_ms;      /* warn when a first view takes longer, and again each time */
     int64_t backoff_base_ms;
     int64_t backoff_cap_ms;
     int64_t backoff_forget_ms;

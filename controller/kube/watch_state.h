@@ -15,7 +15,7 @@ enum watch_state {
     WATCH_WATCHING,         /* the view is complete; changes after `resource_version` */
     WATCH_CHECKING,         /* a stream said nothing at all: is our version still in its history? */
     WATCH_BACKING_OFF,      /* waiting after a failure, then `resume` */
-    WATCH_WAITING_FOR_KIND, /* the server does not know the resource: polling */
+    WATCH_WAITING_FOR_KIND, /* the server does not know the resource (yet) */
 };
 
 /* How one request ended. */

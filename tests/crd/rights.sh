@@ -24,7 +24,19 @@ for kind in tenants tenanttiers databaseservers objectstores sandboxtemplates; d
     done
 done
 can no get customresourcedefinitions.apiextensions.k8s.io/certificates.cert-manager.io
-can no list customresourcedefinitions.apiextensions.k8s.io
+# Whether the optional kinds come is seen by watching their definitions, and no others.
+for kind in httproutes.gateway.networking.k8s.io servicemonitors.monitoring.coreos.com podmonitors.monitoring.coreos.com \
+    prometheusrules.monitoring.coreos.com; do
+    for verb in list watch; do
+        can yes "$verb" "customresourcedefinitions.apiextensions.k8s.io/$kind"
+    done
+    for verb in get create patch update delete; do
+        can no "$verb" "customresourcedefinitions.apiextensions.k8s.io/$kind"
+    done
+done
+for verb in list watch; do
+    can no "$verb" customresourcedefinitions.apiextensions.k8s.io
+done
 
 # Secrets: in its own namespace, by name; nowhere else, and never all of them.
 for verb in get create patch delete; do

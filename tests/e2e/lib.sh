@@ -414,6 +414,13 @@ kube_reads()
         | "\(.objectRef.resource) \(.objectRef.name // "") \(.responseStatus.code)"'
 }
 
+# kube_missing MARK: the resource of each request of the controller since then, watches too, to which the server said that it has no such thing.
+kube_missing()
+{
+    tail -c +"$(($1 + 1))" -- "$AUDIT" | jq -r 'select(.user.username == "system:serviceaccount:tenantry-system:tenantry-controller")
+        | select(.responseStatus.code == 404) | .objectRef.resource'
+}
+
 # lease_writes MARK: how many.
 lease_writes()
 {

@@ -7,11 +7,10 @@
 #include "controller/base/clock.h"
 #include "tests/check.h"
 #include "tests/integration/cluster.h"
+#include "tests/integration/widgets.h"
 #include "tests/support/relay.h"
 #include "tests/support/watch_recorder.h"
 
-static const struct kube_resource WIDGETS = {"watch.test.tenantry.dev", "v1", "widgets", "Widget",
-                                             false};
 static const struct kube_resource CLUSTER_ROLES = {"rbac.authorization.k8s.io", "v1",
                                                    "clusterroles", "ClusterRole", false};
 static const struct kube_resource CLUSTER_ROLE_BINDINGS = {
@@ -268,53 +267,10 @@ static void a_connection_that_falls_silent_is_replaced_without_a_list(void **sta
     relay_stop(relay);
 }
 
-static void make_crd(struct cluster *cluster)
-{
-    cluster_create(
-        cluster, &KUBE_CRDS,
-        "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\","
-        "\"metadata\":{\"name\":\"widgets.%s\"},\"spec\":{\"group\":\"%s\",\"scope\":\"Cluster\","
-        "\"names\":{\"plural\":\"widgets\",\"kind\":\"Widget\"},\"versions\":[{\"name\":\"v1\","
-        "\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\","
-        "\"x-kubernetes-preserve-unknown-fields\":true}}}]}}",
-        WIDGETS.group, WIDGETS.group);
-}
-
-/* Until the definition is gone: its end takes a moment. */
 static int without_widgets(void **state)
 {
-    struct cluster *cluster = *state;
-    AUTO(free) char *crd = xasprintf("widgets.%s", WIDGETS.group);
-    int64_t until_ms = clock_monotonic_ms() + 20000;
-
-    cluster_delete(cluster, &KUBE_CRDS, crd);
-    for (;;) {
-        AUTO(json) json_t *left = cluster_get(cluster, &KUBE_CRDS, crd);
-        if (!left) {
-            return 0;
-        }
-        CHECK(clock_monotonic_ms() < until_ms);
-        CHECK(cancel_sleep_ms(NULL, 50));
-    }
-}
-
-/* The kind is served a moment after its definition was made. */
-static void make_widget(struct cluster *cluster, const char *name)
-{
-    const struct kube_ref ref = {.resource = &WIDGETS};
-    AUTO(free)
-    char *json =
-        xasprintf("{\"apiVersion\":\"%s/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"%s\"}}",
-                  WIDGETS.group, name);
-    int64_t until_ms = clock_monotonic_ms() + 20000;
-    struct err err = {0};
-
-    while (kube_create(cluster->client, NULL, &ref, str_from(json), NULL, &err) != 0) {
-        if (clock_monotonic_ms() > until_ms) {
-            fail_msg("no widget: %s %s", err.reason, err.message);
-        }
-        CHECK(cancel_sleep_ms(NULL, 50));
-    }
+    widgets_remove(*state);
+    return 0;
 }
 
 static void c32_a_kind_may_come_later_and_go_and_come_back(void **state)
@@ -323,26 +279,25 @@ static void c32_a_kind_may_come_later_and_go_and_come_back(void **state)
     const struct watch_config config = {.resource = &WIDGETS};
     struct watch_timing timing = WATCH_TIMING;
     struct kube_client *client = cluster_client(cluster, "watch");
-    AUTO(free) char *crd = xasprintf("widgets.%s", WIDGETS.group);
 
     timing.poll_ms = 200;
     struct watch_recorder *recorder = recorder_start(client, &config, &timing);
     recorder_wait(recorder, "trouble CRDMissing");
-    make_crd(cluster);
+    widgets_define(cluster);
     recorder_wait(recorder, "healthy");
-    make_widget(cluster, "one");
+    widgets_make(cluster, "one");
     recorder_wait(recorder, "added one ");
 
-    CHECK_INT(without_widgets(state), 0);
+    widgets_remove(cluster);
     recorder_wait(recorder, "deleted one ");
     recorder_wait_times(recorder, "trouble CRDMissing", 2);
-    make_crd(cluster);
-    make_widget(cluster, "two");
+    widgets_define(cluster);
+    widgets_make(cluster, "two");
     recorder_wait_times(recorder, "healthy", 2);
     recorder_wait(recorder, " two ");
     CHECK_INT(recorder_view_size(recorder), 1);
     recorder_stop(recorder);
-    cluster_delete(cluster, &KUBE_CRDS, crd);
+    widgets_remove(cluster);
     kube_client_free(client);
 }
 
@@ -352,12 +307,11 @@ static void c23_a_version_that_the_server_does_not_have_leads_to_a_new_view(void
     const struct watch_config config = {.resource = &WIDGETS};
     struct watch_timing timing = WATCH_TIMING;
     struct kube_client *client = cluster_client(cluster, "watch");
-    AUTO(free) char *crd = xasprintf("widgets.%s", WIDGETS.group);
     struct watch_stats stats;
 
     timing.backoff_base_ms = 20;
-    make_crd(cluster);
-    make_widget(cluster, "here");
+    widgets_define(cluster);
+    widgets_make(cluster, "here");
     /* The server's memory of this kind begins with its definition: this is from before. */
     struct watch_recorder *recorder = recorder_start_at(client, &config, &timing, "1");
     recorder_wait(recorder, "end ");
@@ -375,7 +329,7 @@ static void c23_a_version_that_the_server_does_not_have_leads_to_a_new_view(void
     CHECK(recorder_view_has(recorder, "here"));
     CHECK_INT(recorder_count(recorder, "trouble"), 0);
     recorder_stop(recorder);
-    cluster_delete(cluster, &KUBE_CRDS, crd);
+    widgets_remove(cluster);
     kube_client_free(client);
 }
 

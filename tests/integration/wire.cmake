@@ -16,6 +16,7 @@ tenantry_wire_test(wire_client)
 target_compile_definitions(test_wire_client PRIVATE
   ROTATION_CERTIFICATES="${CMAKE_CURRENT_LIST_DIR}/rotation-certificates")
 tenantry_wire_test(wire_watch)
+target_sources(test_wire_watch PRIVATE widgets.c)
 tenantry_long_test(wire_watch)
 tenantry_wire_test(wire_manager tenantry_runtime)
 tenantry_long_test(wire_manager)

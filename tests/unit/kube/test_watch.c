@@ -92,16 +92,21 @@ struct asked {
     int64_t at_ms;
 };
 
-static struct asked next_asked(struct stage *stage)
+static struct asked next_asked_at(struct stage *stage, const char *path)
 {
     AUTO(free) char *line = child_line(&stage->server);
     AUTO(json) json_t *json = NULL;
     struct err err;
 
     CHECK_OK(js_parse(str_from(line), 100000, &json, &err), &err);
-    CHECK_TEXT(js_text_or(json, "/path", ""), "/apis/test.dev/v1/namespaces/ns/widgets");
+    CHECK_TEXT(js_text_or(json, "/path", ""), path);
     return (struct asked){xstrdup(js_text_or(json, "/query", "")), js_int_or(json, "/port", 0),
                           js_int_or(json, "/ms", 0)};
+}
+
+static struct asked next_asked(struct stage *stage)
+{
+    return next_asked_at(stage, "/apis/test.dev/v1/namespaces/ns/widgets");
 }
 
 static void expect_asked(struct stage *stage, const char *query)
@@ -647,16 +652,33 @@ static void a_kind_that_is_missing_is_polled_for(void **state)
     close_stage(&stage);
 }
 
-/* It is a view of nothing, and no trouble, however often it comes and goes. */
-static void a_kind_that_is_optional_may_be_missing(void **state)
+#define DEFINITION_FROM(seconds)                                                                   \
+    "watch=1&allowWatchBookmarks=true&timeoutSeconds=" seconds                                     \
+    "&resourceVersion=0&fieldSelector=metadata.name%3Dwidgets.test.dev"
+/* As the server ends a stream whose time is over, only sooner. */
+#define LAST(body) "{\"body\":[\"" body "\",700],\"end\":\"close\"}"
+
+static void expect_definition_asked(struct stage *stage, const char *query)
 {
-    static const char *const script[] = {FAIL("404", NOT_SERVED),
-                                         FAIL("404", NOT_SERVED),
-                                         OK(ADDED("a", "1") LISTED("5")),
-                                         FAIL("404", STATUS("404", "NotFound")),
-                                         FAIL("404", NOT_SERVED),
-                                         HOLD(LISTED("9")),
-                                         NULL};
+    struct asked asked =
+        next_asked_at(stage, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+
+    CHECK_TEXT(asked.query, query);
+    free(asked.query);
+}
+
+/* It is a view of nothing, and no trouble, however often it comes and goes; and it is not asked for
+ * again before its definition says that it may be there. */
+static void c32_an_optional_kind_that_is_missing_is_told_by_its_definition(void **state)
+{
+    static const char *const script[] = {
+        FAIL("404", NOT_SERVED), HOLD(BOOKMARK("2") ADDED("d", "3")),
+        /* Not served yet, nor a second later. */
+        FAIL("404", NOT_SERVED), LAST(ADDED("d", "3")), FAIL("404", NOT_SERVED),
+        HOLD(ADDED("d", "3") MODIFIED("d", "4")), OK(ADDED("a", "1") LISTED("5")),
+        /* It goes and comes back. */
+        FAIL("404", STATUS("404", "NotFound")), HOLD(DELETED("d", "6") ADDED("d", "7")),
+        HOLD(LISTED("9")), NULL};
     struct watch_config config = WATCH;
     struct stage stage;
 
@@ -667,7 +689,41 @@ static void a_kind_that_is_optional_may_be_missing(void **state)
     recorder_wait_times(stage.recorder, "\nserved", 2);
     expect_story(&stage, "not served\nbegin\nend 0\nhealthy\nbegin\nobject a 1\nend 5\nserved\n"
                          "not served\nbegin\nend 0\nbegin\nend 9\nserved\n");
+    expect_asked(&stage, STREAM_LIST);
+    expect_definition_asked(&stage, DEFINITION_FROM("300"));
+    expect_asked(&stage, STREAM_LIST);
+    expect_definition_asked(&stage, DEFINITION_FROM("1"));
+    expect_asked(&stage, STREAM_LIST);
+    expect_definition_asked(&stage, DEFINITION_FROM("2"));
+    expect_asked(&stage, STREAM_LIST);
+    expect_asked(&stage, STREAM_FROM("5"));
+    expect_definition_asked(&stage, DEFINITION_FROM("300"));
+    expect_asked(&stage, STREAM_LIST);
     CHECK_INT(recorder_view_size(stage.recorder), 0);
+    close_stage(&stage);
+}
+
+/* Refused, ended at once or with an error: then asking for the kind itself has to do. */
+static void c32_an_optional_kind_is_polled_where_its_definition_cannot_be_watched(void **state)
+{
+    static const char *const script[] = {FAIL("404", NOT_SERVED), FAIL("403", FORBIDDEN),
+                                         FAIL("404", NOT_SERVED), OK(""),
+                                         FAIL("404", NOT_SERVED), OK(EVENT("ERROR", EXPIRED)),
+                                         FAIL("404", NOT_SERVED), CUT(""),
+                                         HOLD(LISTED("9")),       NULL};
+    struct watch_config config = WATCH;
+    struct stage stage;
+
+    (void)state;
+    config.optional = true;
+    open_stage(&stage, script, &config, &FAST);
+    recorder_wait(stage.recorder, "\nserved");
+    expect_story(&stage, "not served\nbegin\nend 0\nhealthy\nbegin\nend 9\nserved\n");
+    for (int i = 0; i < 4; i++) {
+        expect_asked(&stage, STREAM_LIST);
+        expect_definition_asked(&stage, DEFINITION_FROM("300"));
+    }
+    expect_asked(&stage, STREAM_LIST);
     close_stage(&stage);
 }
 
@@ -765,7 +821,8 @@ int main(void)
         cmocka_unit_test(c03_a_bookmark_makes_silence_count_again),
         cmocka_unit_test(c23_a_version_ahead_of_the_server_leads_to_a_new_view),
         cmocka_unit_test(a_kind_that_is_missing_is_polled_for),
-        cmocka_unit_test(a_kind_that_is_optional_may_be_missing),
+        cmocka_unit_test(c32_an_optional_kind_that_is_missing_is_told_by_its_definition),
+        cmocka_unit_test(c32_an_optional_kind_is_polled_where_its_definition_cannot_be_watched),
         cmocka_unit_test(an_open_stream_is_healthy_before_its_first_byte),
         cmocka_unit_test(c25_what_is_no_widget_is_left_out_and_counted),
         cmocka_unit_test(c25_an_object_over_the_maximum_is_trouble_that_is_told),
