@@ -206,7 +206,7 @@ static int take_all(struct snapshot_taking *taking, struct err *err)
 
     /* Before anybody is locked out: without a place for it nothing changes. */
     if (services->snapshots->open(services->snapshots->context, taking->rc, taking->work,
-                                  &taking->sink, err)) {
+                                  taking->earlier.voided, &taking->sink, err)) {
         return -1;
     }
     taking->sink_open = true;

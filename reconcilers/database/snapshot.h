@@ -32,18 +32,19 @@ struct snapshot_sink {
 /* Where tenants' snapshots go: services.snapshots. */
 struct snapshot_store {
     void *context;
-    /* The same place each time for one Tenant object, so that another try replaces the last.
-     * Errors: TERMINAL/SnapshotNoStore when the tenant has none. */
-    int (*open)(void *context, struct reconcile *rc, const struct tenant_work *work,
+    /* The same place each time for one deletion of one Tenant object, so that another try replaces
+     * the last; `earlier` deletions of the same object have theirs. Errors:
+     * TERMINAL/SnapshotNoStore when the tenant has none. */
+    int (*open)(void *context, struct reconcile *rc, const struct tenant_work *work, int earlier,
                 struct snapshot_sink *ret, struct err *err);
 };
 
 /* The step Snapshot, the first to be finalized: under policy Snapshot (without days of grace) the
- * dump stands, its bytes are read back and equal, the rows in it, table by table, are those of the
- * snapshot it was taken in and those that are there now, and the database takes no connection any
- * more (a schema: nobody has a right on it); work->snapshot_taken is set. When that took its time
- * the run ends with WAIT/Progressing, so that the next one looks at the Tenant anew before it
- * removes anything. Otherwise nothing was removed: TERMINAL/SnapshotNoStore,
+ * dump stands where it was put, its bytes are read back and equal, the rows in it, table by table,
+ * are those of the snapshot it was taken in and those that are there now, and the database takes no
+ * connection any more (a schema: nobody has a right on it); work->snapshot_taken is set. When that
+ * took its time the run ends with WAIT/Progressing, so that the next one looks at the Tenant anew
+ * before it removes anything. Otherwise nothing was removed: TERMINAL/SnapshotNoStore,
  * TERMINAL/DumpToolMissing, TERMINAL/DumpToolTooOld, WAIT/DatabaseBusy, RETRY or
  * TERMINAL/SnapshotIncomplete. */
 MUST_CHECK int snapshot_finalize(struct reconcile *rc, void *subject, struct err *err);

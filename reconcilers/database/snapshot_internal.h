@@ -64,7 +64,10 @@ MUST_CHECK int snapshot_begin_record(const struct snapshot_taking *taking,
 
 /* ---- who gets in (snapshot_seal.c) ---- */
 
-/* Whether there is anything to dump; then the registry knows of it, the tenant's logins are off and
+/* Whether there is anything to dump. */
+MUST_CHECK int snapshot_find(const struct snapshot_taking *taking, bool *ret_there,
+                             struct err *err);
+/* The same; then the registry knows of it, the tenant's logins are off and
  * its sessions ended, what it prepared is rolled back, and nobody else is in who could change
  * something: WAIT/DatabaseBusy. */
 MUST_CHECK int snapshot_seal(const struct snapshot_taking *taking, bool *ret_there,

@@ -92,6 +92,23 @@ static int find(const struct snapshot_taking *taking, const struct seen *seen,
                : 0;
 }
 
+int snapshot_find(const struct snapshot_taking *taking, bool *ret_there, struct err *err)
+{
+    AUTO(server_loan) struct server_loan loan = {0};
+    struct reconcile *rc = taking->rc;
+    struct seen *seen = ARENA_NEW(rc->arena, struct seen);
+    struct owned owned;
+
+    if (snapshot_borrow(taking, NULL, &loan, err)) {
+        return -1;
+    }
+    if (database_observe(loan.conn, &rc->call, rc->arena, taking->scope, seen, err)) {
+        return snapshot_report(&loan, err);
+    }
+    database_owned(taking->scope, seen, &owned);
+    return find(taking, seen, &owned, ret_there, err);
+}
+
 int snapshot_seal(const struct snapshot_taking *taking, bool *ret_there, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};

@@ -14,6 +14,7 @@
 #include "reconcilers/registry/record_plan.h"
 #include "reconcilers/registry/record_sql.h"
 #include "reconcilers/registry/registry.h"
+#include "reconcilers/registry/snapshot_record.h"
 #include "reconcilers/registry/steps.h"
 
 enum {
@@ -216,6 +217,11 @@ static int follow(struct reconcile *rc, struct tenant_work *work, struct sql_con
     if (complete_place(rc, work, conn, candidate, wanted, err)) {
         return -1;
     }
+    /* Before anybody gets in again who could change what the dump does not hold then. */
+    if (candidate->snapshot && snapshot_record_void(conn, &rc->call, candidate->id,
+                                                    work->tenant->uid, candidate->snapshot, err)) {
+        return -1;
+    }
     /* A period that has begun is charged to the tier that it began with. */
     if (!candidate->billed && billing_follow(conn, &rc->call, candidate->id, err)) {
         return -1;
@@ -228,8 +234,9 @@ static int follow(struct reconcile *rc, struct tenant_work *work, struct sql_con
     return 0;
 }
 
-/* A row that was marked deleted comes back to life only for a Tenant that is surely there: a stale
- * cache must not bring back what was deleted. */
+/* A row that was marked deleted comes back to life, and a receipt by which something may be removed
+ * is voided, only for a Tenant that is surely there: a stale cache must not bring back what was
+ * deleted, nor have what is half removed dumped over what was whole. */
 static int check_alive(struct reconcile *rc, const struct tenant_work *work, struct err *err)
 {
     const struct tenant *tenant = work->tenant;
@@ -285,7 +292,8 @@ static int ensure(struct reconcile *rc, struct tenant_work *work, struct sql_con
     wanted.text[COLUMN_FEATURES] = observed.documents.features;
     wanted.text[COLUMN_GATEWAY] = observed.documents.gateway;
     wanted.text[COLUMN_PLAN] = observed.documents.plan;
-    if (decision.candidate->deleted && check_alive(rc, work, err)) {
+    if ((decision.candidate->deleted || decision.candidate->snapshot) &&
+        check_alive(rc, work, err)) {
         return -1;
     }
     if (follow(rc, work, conn, decision.candidate, &wanted, err)) {

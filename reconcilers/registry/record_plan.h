@@ -60,6 +60,8 @@ struct record_candidate {
     bool held;            /* an overdue bill holds the tenant suspended */
     bool tenant_gone;     /* the Tenant of that UID exists no more; false while unsure */
     bool purging;         /* its days of grace are over: it cannot be taken back any more */
+    const char *snapshot; /* when a deletion of this Tenant had its dump proven, which counts yet;
+                             NULL for none */
     const char *retained; /* what is listed in tenant_retained, in words; "" if nothing */
     struct record_values values;
 };

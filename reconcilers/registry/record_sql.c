@@ -10,6 +10,7 @@ enum {
     RESULT_HELD,
     RESULT_PURGING,
     RESULT_RETAINED,
+    RESULT_SNAPSHOT,
     RESULT_MRR,
     RESULT_SETTINGS,
     RESULT_FEATURES,
@@ -50,15 +51,19 @@ static void append_mrr(struct sql *query, const struct tenant *tenant, const str
     SQL(query, ", 2), 99999999.99)");
 }
 
-static void append_select(struct sql *query)
+/* The receipt is looked for by the UID of the Tenant that asks, which may not be the row's yet. */
+static void append_select(struct sql *query, const struct tenant *tenant)
 {
     SQL(query, "SELECT t.id, t.status = 'deleted', public.billing_is_current(t, ");
     sql_now(query);
     SQL(query, "), t.billing_hold_at IS NOT NULL, t.purge_began_at IS NOT NULL, "
                "(SELECT string_agg(format('%s %s on %s', r.kind, r.name, r.location), ', ' "
                "ORDER BY r.kind, r.name) FROM (SELECT * FROM public.tenant_retained "
-               "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), w.mrr, w.settings, "
-               "w.features, w.gateway, w.plan");
+               "WHERE tenant_id = t.id ORDER BY kind, name LIMIT 8) r), "
+               "(SELECT s.taken_at::text FROM public.tenant_snapshots s WHERE s.tenant_id = t.id "
+               "AND s.voided_at IS NULL AND s.tenant_uid = ");
+    sql_param(query, tenant->uid);
+    SQL(query, "), w.mrr, w.settings, w.features, w.gateway, w.plan");
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         SQL(query, ", ");
         sql_ident2(query, "t", record_columns[i]);
@@ -94,6 +99,7 @@ static void take_candidates(struct arena *arena, const struct sql_rows *rows,
         candidate->billed = sql_bool(rows, row, RESULT_BILLED);
         candidate->held = sql_bool(rows, row, RESULT_HELD);
         candidate->purging = sql_bool(rows, row, RESULT_PURGING);
+        candidate->snapshot = copy(arena, rows, row, RESULT_SNAPSHOT);
         candidate->retained = arena_strdup(arena, sql_text(rows, row, RESULT_RETAINED));
         for (int column = 0; column < COLUMN_COUNT; column++) {
             candidate->values.text[column] = copy(arena, rows, row, RESULT_VALUES + column);
@@ -110,7 +116,7 @@ int record_observe(struct sql_conn *conn, const struct call *call, struct arena 
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    append_select(&query);
+    append_select(&query, tenant);
     append_mrr(&query, tenant, tier);
     SQL(&query, "::numeric(10,2)::text AS mrr, ");
     sql_param(&query, documents->settings);
@@ -147,7 +153,7 @@ int record_observe_own(struct sql_conn *conn, const struct call *call, struct ar
     AUTO(sql_rows) struct sql_rows *rows = NULL;
 
     sql_init(&query);
-    append_select(&query);
+    append_select(&query, tenant);
     SQL(&query, "NULL AS mrr, NULL AS settings, NULL AS features, NULL AS gateway, NULL AS plan) w "
                 "WHERE t.tenant_uid = ");
     sql_param(&query, tenant->uid);

@@ -4,6 +4,18 @@
 
 enum { NAMES_MAX_BYTES = 1 << 20 };
 
+enum {
+    RESULT_BEGAN,
+    RESULT_TAKEN,
+    RESULT_STORED,
+    RESULT_SHA256,
+    RESULT_SIZE,
+    RESULT_VOIDED,
+    RESULT_SCHEMA,
+    RESULT_TABLE,
+};
+
+/* There is always a row: with what is void. */
 static void take_record(struct arena *arena, const struct sql_rows *rows,
                         struct snapshot_record *ret)
 {
@@ -12,22 +24,37 @@ static void take_record(struct arena *arena, const struct sql_rows *rows,
     size_t used = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (!sql_is_null(rows, (int)i, 1)) {
+        if (!sql_is_null(rows, (int)i, RESULT_SCHEMA)) {
             names[used++] = (struct table_name){
-                .schema = arena_strdup(arena, sql_text(rows, (int)i, 1)),
-                .table = arena_strdup(arena, sql_text(rows, (int)i, 2)),
+                .schema = arena_strdup(arena, sql_text(rows, (int)i, RESULT_SCHEMA)),
+                .table = arena_strdup(arena, sql_text(rows, (int)i, RESULT_TABLE)),
             };
         }
     }
     *ret = (struct snapshot_record){
-        .began = count > 0,
-        .taken = count > 0 && sql_bool(rows, 0, 0),
-        .stored = count > 0 && sql_bool(rows, 0, 3),
-        .sha256 = count > 0 ? arena_strdup(arena, sql_text(rows, 0, 4)) : "",
-        .size_bytes = count > 0 && sql_bool(rows, 0, 3) ? sql_int(rows, 0, 5) : 0,
+        .began = sql_bool(rows, 0, RESULT_BEGAN),
+        .taken = sql_bool(rows, 0, RESULT_TAKEN),
+        .stored = sql_bool(rows, 0, RESULT_STORED),
+        .sha256 = arena_strdup(arena, sql_text(rows, 0, RESULT_SHA256)),
+        .size_bytes = sql_int(rows, 0, RESULT_SIZE),
+        .voided = (int)sql_int(rows, 0, RESULT_VOIDED),
         .unforced = names,
         .unforced_count = used,
     };
+}
+
+static void append_of(struct sql *query, const char *tenant_id, const char *tenant_uid)
+{
+    SQL(query, "tenant_id = ");
+    sql_param(query, tenant_id);
+    SQL(query, " AND tenant_uid = ");
+    sql_param(query, tenant_uid);
+}
+
+static void append_in_force(struct sql *query, const char *tenant_id, const char *tenant_uid)
+{
+    append_of(query, tenant_id, tenant_uid);
+    SQL(query, " AND voided_at IS NULL");
 }
 
 int snapshot_record_get(struct registry *registry, struct reconcile *rc, const char *tenant_id,
@@ -41,15 +68,15 @@ int snapshot_record_get(struct registry *registry, struct reconcile *rc, const c
         return -1;
     }
     sql_init(&query);
-    SQL(&query, "SELECT s.taken_at IS NOT NULL, u.value->>0, u.value->>1, "
+    SQL(&query, "SELECT s.id IS NOT NULL, s.taken_at IS NOT NULL, "
                 "coalesce(s.stored_at > now() - interval '15 minutes', false), "
-                "coalesce(s.sha256, ''), s.size_bytes "
-                "FROM public.tenant_snapshots s "
-                "LEFT JOIN LATERAL jsonb_array_elements(s.unforced) u ON true "
-                "WHERE s.tenant_id = ");
-    sql_param(&query, tenant_id);
-    SQL(&query, " AND s.tenant_uid = ");
-    sql_param(&query, tenant_uid);
+                "coalesce(s.sha256, ''), coalesce(s.size_bytes, 0), v.count, u.value->>0, "
+                "u.value->>1 FROM (SELECT count(*) FROM public.tenant_snapshots WHERE ");
+    append_of(&query, tenant_id, tenant_uid);
+    SQL(&query, " AND voided_at IS NOT NULL) v LEFT JOIN (SELECT * FROM public.tenant_snapshots "
+                "WHERE ");
+    append_in_force(&query, tenant_id, tenant_uid);
+    SQL(&query, ") s ON true LEFT JOIN LATERAL jsonb_array_elements(s.unforced) u ON true");
     if (sql_query(loan.conn, &rc->call, &query, &rows, err)) {
         return registry_loan_report(&loan, err);
     }
@@ -94,7 +121,7 @@ int snapshot_record_begin(struct registry *registry, struct reconcile *rc, const
     sql_param(&query, tenant_uid);
     SQL(&query, ", ");
     sql_param(&query, buf_text(&names));
-    SQL(&query, "::jsonb) ON CONFLICT (tenant_id, tenant_uid) DO UPDATE "
+    SQL(&query, "::jsonb) ON CONFLICT (tenant_id, tenant_uid) WHERE voided_at IS NULL DO UPDATE "
                 "SET unforced = excluded.unforced, began_at = now(), taken_at = NULL");
     if (!goes_on) {
         SQL(&query, ", stored_at = NULL");
@@ -121,10 +148,8 @@ int snapshot_record_stored(struct registry *registry, struct reconcile *rc, cons
     } else {
         SQL(&query, "UPDATE public.tenant_snapshots SET stored_at = NULL");
     }
-    SQL(&query, " WHERE tenant_id = ");
-    sql_param(&query, tenant_id);
-    SQL(&query, " AND tenant_uid = ");
-    sql_param(&query, tenant_uid);
+    SQL(&query, " WHERE ");
+    append_in_force(&query, tenant_id, tenant_uid);
     return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
 }
 
@@ -150,9 +175,27 @@ int snapshot_record_end(struct registry *registry, struct reconcile *rc, const c
     sql_param_int(&query, receipt->size_bytes);
     SQL(&query, ", row_counts = ");
     sql_param(&query, receipt->row_counts);
-    SQL(&query, "::jsonb WHERE tenant_id = ");
-    sql_param(&query, tenant_id);
-    SQL(&query, " AND tenant_uid = ");
-    sql_param(&query, tenant_uid);
+    SQL(&query, "::jsonb WHERE ");
+    append_in_force(&query, tenant_id, tenant_uid);
     return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
+}
+
+int snapshot_record_void(struct sql_conn *conn, const struct call *call, const char *tenant_id,
+                         const char *tenant_uid, const char *taken_at, struct err *err)
+{
+    AUTO(sql) struct sql query = {0};
+    AUTO(sql_rows) struct sql_rows *rows = NULL;
+
+    sql_init(&query);
+    SQL(&query, "UPDATE public.tenant_snapshots SET voided_at = now() WHERE ");
+    append_in_force(&query, tenant_id, tenant_uid);
+    SQL(&query, " AND taken_at = ");
+    sql_param(&query, taken_at);
+    SQL(&query, "::timestamptz");
+    if (sql_exec(conn, call, &query, &rows, err)) {
+        return -1;
+    }
+    return sql_affected(rows) == 1 ? 0
+                                   : err_set(err, ERR_CONFLICT, "Conflict",
+                                             "the receipt of a snapshot was changed meanwhile");
 }

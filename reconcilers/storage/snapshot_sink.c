@@ -140,7 +140,8 @@ static const struct bucket_row *find_backups(const struct bucket_row *rows, size
 }
 
 static int open_in(struct store_loan *loan, struct reconcile *rc, const struct tenant_work *work,
-                   const struct bucket_row *row, struct snapshot_sink *ret, struct err *err)
+                   int earlier, const struct bucket_row *row, struct snapshot_sink *ret,
+                   struct err *err)
 {
     const struct bucket_context context = {rc, work, loan};
     struct http_client *http = NULL;
@@ -158,9 +159,10 @@ static int open_in(struct store_loan *loan, struct reconcile *rc, const struct t
         return -1;
     }
     bool whole = work->place.isolation == ISOLATION_DATABASE;
+    const char *number = earlier > 0 ? arena_printf(rc->arena, "-%d", earlier + 1) : "";
     const char *key =
-        arena_printf(rc->arena, "snapshots/%s-%s.dump",
-                     whole ? work->place.database : work->place.schema, work->tenant->uid);
+        arena_printf(rc->arena, "snapshots/%s-%s%s.dump",
+                     whole ? work->place.database : work->place.schema, work->tenant->uid, number);
     struct object *object = init(ret, loan->s3, reader, row->bucket, key);
     object->http = http;
     object->loan = *loan;
@@ -171,7 +173,7 @@ static int open_in(struct store_loan *loan, struct reconcile *rc, const struct t
 }
 
 static int open_snapshot(void *context, struct reconcile *rc, const struct tenant_work *work,
-                         struct snapshot_sink *ret, struct err *err)
+                         int earlier, struct snapshot_sink *ret, struct err *err)
 {
     AUTO(store_loan) struct store_loan loan = {0};
     struct bucket_row *rows = NULL;
@@ -188,7 +190,7 @@ static int open_snapshot(void *context, struct reconcile *rc, const struct tenan
     if (stores_borrow(work->services->stores, rc, row->store, &loan, err)) {
         return -1;
     }
-    if (open_in(&loan, rc, work, row, ret, err)) {
+    if (open_in(&loan, rc, work, earlier, row, ret, err)) {
         loan.failure = *err;
         return -1;
     }

@@ -5,7 +5,8 @@
 #include "reconcilers/database/snapshot.h"
 #include "reconcilers/drivers/s3.h"
 
-/* For services.snapshots: opens snapshots/<database>-<uid>.dump in the bucket "backups" of the
+/* For services.snapshots: opens snapshots/<database>-<uid>.dump, or -2.dump and so on after
+ * earlier deletions of the same Tenant object, in the bucket "backups" of the
  * tenant that is being deleted, which must be there and bear its mark. Reads come over connections
  * of their own, since whoever takes a piece may be slow. Errors: TERMINAL/SnapshotNoStore, and
  * those of stores_borrow. */

@@ -9,6 +9,10 @@ within 60 "the store is in reach" kubectl wait --for=condition=Reachable --timeo
 tenant snap1 '.spec.deletionPolicy = "Snapshot"'
 need within 90 "a tenant is Ready" ready snap1
 id=$(tenant_id snap1)
+# As after a restore of the cluster from before an earlier deletion: the same object stands again, and what it gets since is in no dump.
+registry "INSERT INTO tenant_snapshots (tenant_id, tenant_uid, location, object, sha256, size_bytes, taken_at) SELECT id, tenant_uid, 'there', 'earlier', repeat('0', 64), 1, now() FROM tenants WHERE id = '$id'"
+edit snap1 '{"spec": {"displayName": "Stands again"}}'
+within 60 "a receipt for a tenant that stands is void" says 1 registry "SELECT count(*) FROM tenant_snapshots WHERE tenant_id = '$id' AND voided_at IS NOT NULL"
 holds "it has rows" as_tenant snap1 "INSERT INTO applications (user_id, name) SELECT id, 'shop ' || n FROM users, generate_series(1, 50) n"
 holds "in tables of its own, too" as_tenant snap1 'CREATE TABLE app.notes AS SELECT n FROM generate_series(1, 7) n'
 # It was never committed, so it is no part of what is kept, and it holds nothing up.
@@ -17,8 +21,9 @@ kubectl delete tenant snap1 --wait=false >/dev/null
 need within 90 "deleted, it goes" gone tenant snap1
 check "with database and roles" '0 0' "$(server "SELECT concat_ws(' ', (SELECT count(*) FROM pg_database WHERE datname = 'tenant_snap1'), (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tenant\\_snap1.%'))")"
 within 30 "and its namespace" gone namespace tenant-snap1
-IFS='|' read -r object sum rows <<<"$(registry "SELECT object, sha256, (SELECT sum(value::bigint) FROM jsonb_each_text(row_counts)) FROM tenant_snapshots WHERE tenant_id = '$id' AND taken_at IS NOT NULL")"
+IFS='|' read -r object sum rows <<<"$(registry "SELECT object, sha256, (SELECT sum(value::bigint) FROM jsonb_each_text(row_counts)) FROM tenant_snapshots WHERE tenant_id = '$id' AND taken_at IS NOT NULL AND voided_at IS NULL")"
 check "the registry knows the rows of the dump" 58 "$rows"
+check "which is written over no earlier one" '-2.dump' "${object: -7}"
 check "the bucket stays" snap1-backups "$(root buckets snap1-backups)"
 check "and is listed as kept" 1 "$(registry "SELECT count(*) FROM tenant_retained WHERE tenant_id = '$id' AND kind = 'bucket' AND name = 'snap1-backups'")"
 check "the dump is in it" fetched "$(root fetch snap1-backups "${object#snap1-backups/}" "$RUN/dump")"

@@ -110,13 +110,14 @@ static void file_close(void *context)
 }
 
 static int file_open(void *context, struct reconcile *rc, const struct tenant_work *work,
-                     struct snapshot_sink *ret, struct err *err)
+                     int earlier, struct snapshot_sink *ret, struct err *err)
 {
     struct file_store *store = context;
 
     (void)rc;
     (void)work;
     (void)err;
+    store->earlier = earlier;
     store->opened++;
     *ret = (struct snapshot_sink){
         .context = store,

@@ -15,6 +15,7 @@ struct file_store {
     char *path;
     FILE *file;
     int opened;
+    int earlier;              /* deletions that have a dump of their own, as was said last */
     int finished;             /* how many dumps were written whole */
     bool cut_short;           /* reading back ends as when the program ends; once */
     bool damages;             /* what it gives back is not what was written */

@@ -10,6 +10,7 @@
 #include "controller/base/clock.h"
 #include "controller/base/yml.h"
 #include "reconcilers/model/codec.h"
+#include "reconcilers/registry/snapshot_record.h"
 #include "reconcilers/registry/steps.h"
 
 enum { CRD_MAX_BYTES = 1 << 20, PATIENCE_MS = 30 * 1000, PAUSE_NS = 20 * 1000 * 1000 };
@@ -348,6 +349,112 @@ static void a_stale_cache_brings_nothing_deleted_back(void **state)
 
 #define WITH_FIXTURE(test) cmocka_unit_test_setup_teardown(test, set_up, fixture_tear_down)
 
+/* ---- with the receipt of a snapshot ---- */
+
+/* The dump of a deletion of this Tenant was proven; the row as that left it. */
+static void make_receipt(const struct fixture *fixture, const struct tenant *tenant,
+                         const char *row, struct run *run)
+{
+    static const struct snapshot_receipt receipt = {"here", "the-dump", "5", 7, "{}"};
+    struct registry *registry = fixture->services.registry;
+    const char *id = run->work.tenant_id;
+
+    run_record(run, fixture, tenant, &tier_premium);
+    CHECK_OK(snapshot_record_begin(registry, &run->rc, id, tenant->uid, NULL, 0, false, &run->err),
+             &run->err);
+    CHECK_OK(snapshot_record_end(registry, &run->rc, id, tenant->uid, &receipt, &run->err),
+             &run->err);
+    postgres_run(fixture->conn, "%s", row);
+}
+
+static struct snapshot_record get_receipt(const struct fixture *fixture, struct run *run,
+                                          const char *uid)
+{
+    struct snapshot_record record;
+
+    CHECK_OK(snapshot_record_get(fixture->services.registry, &run->rc, run->work.tenant_id, uid,
+                                 &record, &run->err),
+             &run->err);
+    return record;
+}
+
+static const char *const rows_with_receipts[] = {
+    "UPDATE public.tenants SET status = 'deleted', deleted_at = now()",
+    "SELECT", /* the drop was waited for, and the row is in force yet */
+};
+
+/* The cluster is back from a backup, and fills what a later deletion would remove. */
+static void a_receipt_is_void_once_its_tenant_stands_again(void **state)
+{
+    const struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(rows_with_receipts); i++) {
+        struct object object;
+        AUTO(run) struct run first = {0};
+        AUTO(run) struct run run = {0};
+        AUTO(run) struct run billed = {0}; /* what a row that is back owes is looked at anew */
+        AUTO(run) struct run again = {0};
+
+        fixture_empty(fixture->conn);
+        make_object(&object);
+        struct tenant tenant = fixture_tenant(object.name, object.uid);
+        make_receipt(fixture, &tenant, rows_with_receipts[i], &first);
+        struct snapshot_record record = get_receipt(fixture, &first, object.uid);
+        CHECK(record.taken);
+        CHECK_INT(record.size_bytes, 7);
+        CHECK_OK(try_record(&run, fixture, &tenant), &run.err);
+        CHECK_TEXT(run.work.tenant_id, first.work.tenant_id);
+        record = get_receipt(fixture, &run, object.uid);
+        CHECK(!record.began && !record.taken);
+        CHECK_INT(record.voided, 1);
+        CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenant_snapshots WHERE "
+                                              "object = 'the-dump' AND taken_at IS NOT NULL"),
+                  1);
+        CHECK_OK(try_record(&billed, fixture, &tenant), &billed.err);
+        struct quiet quiet = postgres_quiet_begin();
+        CHECK_OK(try_record(&again, fixture, &tenant), &again.err);
+        postgres_quiet_end(&quiet);
+        delete_object(&object);
+    }
+}
+
+/* Whoever looked before the deletion must not have what is half removed by now dumped again. */
+static void a_receipt_counts_for_a_tenant_that_is_gone(void **state)
+{
+    const struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(rows_with_receipts); i++) {
+        struct object object;
+        AUTO(run) struct run first = {0};
+        AUTO(run) struct run run = {0};
+
+        fixture_empty(fixture->conn);
+        make_object(&object);
+        struct tenant tenant = fixture_tenant(object.name, object.uid);
+        make_receipt(fixture, &tenant, rows_with_receipts[i], &first);
+        delete_object(&object);
+        struct quiet quiet = postgres_quiet_begin();
+        CHECK_FAILS(try_record(&run, fixture, &tenant), &run.err, ERR_CONFLICT, "Conflict");
+        postgres_quiet_end(&quiet);
+        CHECK(get_receipt(fixture, &first, object.uid).taken);
+    }
+}
+
+/* It was of an earlier deletion, and by the time it is to be voided there is a new one. */
+static void a_newer_receipt_is_not_voided(void **state)
+{
+    const struct fixture *fixture = *state;
+    const struct tenant tenant = fixture_tenant("acme", "uid-1");
+    AUTO(run) struct run run = {0};
+    struct err err = {0};
+
+    make_receipt(fixture, &tenant, "SELECT", &run);
+    CHECK_FAILS(snapshot_record_void(fixture->conn, &run.rc.call, run.work.tenant_id, "uid-1",
+                                     "2020-01-01 00:00:00+00", &err),
+                &err, ERR_CONFLICT, "Conflict");
+    CHECK(get_receipt(fixture, &run, "uid-1").taken);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +469,9 @@ int main(void)
         WITH_FIXTURE(retained_things_are_adopted_with_their_id),
         WITH_FIXTURE(a_row_marked_deleted_by_hand_comes_back),
         WITH_FIXTURE(a_stale_cache_brings_nothing_deleted_back),
+        WITH_FIXTURE(a_receipt_is_void_once_its_tenant_stands_again),
+        WITH_FIXTURE(a_receipt_counts_for_a_tenant_that_is_gone),
+        WITH_FIXTURE(a_newer_receipt_is_not_voided),
     };
 
     return cmocka_run_group_tests(tests, set_up_cluster, tear_down_cluster);

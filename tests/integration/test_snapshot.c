@@ -379,6 +379,34 @@ static void a_snapshot_that_stands_is_not_taken_twice(void **state)
     CHECK_INT(count_databases("tenant_once"), 0);
 }
 
+/* The Tenant came back with a backup of the cluster (test_registry_takeover.c), and went again. */
+static void a_receipt_that_is_void_permits_nothing(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run again;
+    AUTO(run) struct run first;
+    AUTO(run) struct run second;
+    AUTO(sql_conn) struct sql_conn *registry = registry_connection();
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_twice");
+    const struct tenant tenant = fixture_tenant("twice", "uid-twice");
+
+    snapshot_make(&run, fixture, &tenant);
+    CHECK_OK(snapshot_end(&first, fixture, &tenant), &first.err);
+    CHECK_INT(snapshot_file.earlier, 0);
+    postgres_run(registry, "UPDATE public.tenant_snapshots SET voided_at = now() WHERE tenant_uid "
+                           "= 'uid-twice'; UPDATE public.tenants SET status = 'active', "
+                           "deleted_at = NULL WHERE tenant_uid = 'uid-twice'");
+    snapshot_make(&again, fixture, &tenant);
+    CHECK_TEXT(again.work.tenant_id, run.work.tenant_id);
+    CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
+    CHECK_INT(count_databases("tenant_twice"), 0);
+    CHECK_INT(snapshot_file.finished, 2);
+    CHECK_INT(snapshot_file.earlier, 1); /* whose dump is not written over */
+    CHECK_INT(postgres_int(registry, "SELECT count(*) FROM public.tenant_snapshots WHERE "
+                                     "tenant_uid = 'uid-twice' AND taken_at IS NOT NULL"),
+              2);
+}
+
 /* Cut short after the dump was stored, before it was proven; then ended. Returns how many dumps
  * were written. */
 static int end_in_two(void **state, const char *subdomain, const char *uid, bool loses_dump,
@@ -511,6 +539,7 @@ int main(void)
         cmocka_unit_test(a_dump_without_rows_is_noticed),
         cmocka_unit_test(what_was_unforced_is_forced_again),
         cmocka_unit_test(a_snapshot_that_stands_is_not_taken_twice),
+        cmocka_unit_test(a_receipt_that_is_void_permits_nothing),
         cmocka_unit_test(a_dump_that_was_stored_is_proven_and_not_written_again),
         cmocka_unit_test(a_dump_that_never_arrived_or_is_old_is_written_again),
         cmocka_unit_test(a_dump_that_lacks_a_row_is_given_up),

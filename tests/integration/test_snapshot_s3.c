@@ -23,9 +23,10 @@ struct bucket {
 static struct bucket bucket;
 
 static int open_bucket(void *context, struct reconcile *rc, const struct tenant_work *work,
-                       struct snapshot_sink *ret, struct err *err)
+                       int earlier, struct snapshot_sink *ret, struct err *err)
 {
     (void)context;
+    (void)earlier;
     (void)rc;
     (void)work;
     (void)err;
