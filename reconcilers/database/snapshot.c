@@ -199,18 +199,27 @@ static int explain(const struct snapshot_taking *taking, struct err *err)
     return -1;
 }
 
-static int take_all(struct snapshot_taking *taking, struct err *err)
+static int open_sink(struct snapshot_taking *taking, struct err *err)
 {
-    const struct services *services = taking->work->services;
-    bool there = false;
+    const struct snapshot_store *store = taking->work->services->snapshots;
 
-    /* Before anybody is locked out: without a place for it nothing changes. */
-    if (services->snapshots->open(services->snapshots->context, taking->rc, taking->work,
-                                  taking->earlier.voided, &taking->sink, err)) {
+    if (taking->sink_open) {
+        return 0;
+    }
+    if (store->open(store->context, taking->rc, taking->work, taking->earlier.voided, &taking->sink,
+                    err)) {
         return -1;
     }
     taking->sink_open = true;
-    if (snapshot_seal(taking, &there, err)) {
+    return 0;
+}
+
+static int take_all(struct snapshot_taking *taking, struct err *err)
+{
+    bool there = false;
+
+    /* Before anybody is locked out: without a place for it nothing changes. */
+    if (open_sink(taking, err) || snapshot_seal(taking, &there, err)) {
         return -1;
     }
     if (!there) {
@@ -234,6 +243,40 @@ static int take_all(struct snapshot_taking *taking, struct err *err)
     (void)err_set(err, ERR_WAIT, "Progressing", "the snapshot stands, and the deletion goes on");
     err->retry_after_ms = 1;
     return -1;
+}
+
+/* What the receipt says, once more before something is removed by it: days may have passed. Its
+ * bytes were proven then; that they are there is proven by their number. */
+static int see_object(struct snapshot_taking *taking, bool *ret_stands, struct err *err)
+{
+    return open_sink(taking, err) || taking->sink.holds(taking->sink.context, &taking->rc->call,
+                                                        taking->earlier.size_bytes, ret_stands, err)
+               ? -1
+               : 0;
+}
+
+/* A dump was proven earlier. It is taken anew if it is gone; unless nothing is left to be removed:
+ * then neither a dump nor a store that is gone holds up the rest of the deletion. */
+static int rely(struct snapshot_taking *taking, struct err *err)
+{
+    struct tenant_work *work = taking->work;
+    struct err unseen;
+    bool stands = false;
+    bool there = true;
+
+    int result = see_object(taking, &stands, err);
+    if (stands || (snapshot_find(taking, &there, &unseen) == 0 && !there)) {
+        work->snapshot_taken = true;
+        return 0;
+    }
+    if (result) {
+        return -1;
+    }
+    work_event(work, EVENT_WARNING, "SnapshotIncomplete", "Snapshot",
+               "%s was proven, and is no longer in %s with its %lld bytes: nothing more is removed "
+               "before what is there is dumped anew",
+               taking->sink.object, taking->sink.location, (long long)taking->earlier.size_bytes);
+    return take_all(taking, err);
 }
 
 static int check_store(const struct tenant_work *work, struct err *err)
@@ -275,6 +318,5 @@ int snapshot_finalize(struct reconcile *rc, void *subject, struct err *err)
                             &taking.earlier, err)) {
         return -1;
     }
-    work->snapshot_taken = taking.earlier.taken;
-    return taking.earlier.taken ? 0 : take_all(&taking, err);
+    return taking.earlier.taken ? rely(&taking, err) : take_all(&taking, err);
 }

@@ -375,8 +375,51 @@ static void a_snapshot_that_stands_is_not_taken_twice(void **state)
                                  "AND datallowconn"),
               0);
     CHECK_OK(snapshot_end(&second, fixture, &tenant), &second.err);
-    CHECK_INT(snapshot_file.opened, 1);
+    CHECK_INT(snapshot_file.finished, 1);
     CHECK_INT(count_databases("tenant_once"), 0);
+}
+
+/* Days may pass between the two, and somebody tidies up the bucket. */
+static void a_dump_that_is_gone_is_taken_anew(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run first;
+    AUTO(run) struct run second;
+    AUTO(run) struct run third;
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_tidied");
+    const struct tenant tenant = fixture_tenant("tidied", "uid-tidied");
+
+    snapshot_make(&run, fixture, &tenant);
+    snapshot_begin_end(&first, fixture, &tenant);
+    CHECK_FAILS(snapshot_end_once(&first), &first.err, ERR_WAIT, "Progressing");
+    CHECK_INT(unlink(snapshot_file.path), 0);
+    snapshot_begin_end(&second, fixture, &tenant);
+    CHECK_FAILS(snapshot_end_once(&second), &second.err, ERR_WAIT, "Progressing");
+    CHECK_INT(count_databases("tenant_tidied"), 1);
+    CHECK_INT(snapshot_file.finished, 2);
+    snapshot_begin_end(&third, fixture, &tenant);
+    CHECK_OK(snapshot_end_once(&third), &third.err);
+    CHECK_INT(count_databases("tenant_tidied"), 0);
+    struct sql_conn *back = snapshot_restore();
+    CHECK_INT(postgres_int(back, "SELECT count(*) FROM public.users"), 0);
+    snapshot_drop_restored(back);
+}
+
+/* Nor is there anything to be dumped. */
+static void a_dump_that_goes_after_the_database_holds_up_nothing(void **state)
+{
+    AUTO(run) struct run run;
+    AUTO(run) struct run first;
+    AUTO(run) struct run second;
+    const struct fixture *fixture = snapshot_use_store(state, "tenant_late");
+    const struct tenant tenant = fixture_tenant("late", "uid-late");
+
+    snapshot_make(&run, fixture, &tenant);
+    CHECK_OK(snapshot_end(&first, fixture, &tenant), &first.err);
+    CHECK_INT(unlink(snapshot_file.path), 0);
+    snapshot_begin_end(&second, fixture, &tenant);
+    CHECK_OK(snapshot_end_once(&second), &second.err);
+    CHECK_INT(snapshot_file.finished, 1);
 }
 
 /* The Tenant came back with a backup of the cluster (test_registry_takeover.c), and went again. */
@@ -539,6 +582,8 @@ int main(void)
         cmocka_unit_test(a_dump_without_rows_is_noticed),
         cmocka_unit_test(what_was_unforced_is_forced_again),
         cmocka_unit_test(a_snapshot_that_stands_is_not_taken_twice),
+        cmocka_unit_test(a_dump_that_is_gone_is_taken_anew),
+        cmocka_unit_test(a_dump_that_goes_after_the_database_holds_up_nothing),
         cmocka_unit_test(a_receipt_that_is_void_permits_nothing),
         cmocka_unit_test(a_dump_that_was_stored_is_proven_and_not_written_again),
         cmocka_unit_test(a_dump_that_never_arrived_or_is_old_is_written_again),

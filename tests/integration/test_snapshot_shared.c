@@ -156,6 +156,29 @@ static void all_of_one_and_nothing_of_another_is_in_it(void **state)
     }
 }
 
+/* Between the proof of it and the removal. */
+static void a_dump_that_is_gone_is_taken_anew(void **state)
+{
+    static const char *const names[] = {"tidied1", "tidied2"};
+
+    for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+        AUTO(run) struct run run;
+        AUTO(run) struct run first;
+        AUTO(run) struct run end;
+        const struct fixture *fixture = snapshot_use_store(state, SHARED);
+        const struct tenant tenant = tenant_in(modes[i], names[i]);
+
+        make(&run, fixture, &tenant, USERS);
+        snapshot_begin_end(&first, fixture, &tenant);
+        CHECK_FAILS(snapshot_end_once(&first), &first.err, ERR_WAIT, "Progressing");
+        CHECK_INT(unlink(snapshot_file.path), 0);
+        CHECK_OK(snapshot_end(&end, fixture, &tenant), &end.err);
+        CHECK_INT(snapshot_file.finished, 2);
+        CHECK_INT(rows_of(&run), 0);
+        check_dump(&run);
+    }
+}
+
 static void what_was_dropped_by_hand_holds_up_nothing(void **state)
 {
     AUTO(run) struct run run;
@@ -360,6 +383,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_of_one_and_nothing_of_another_is_in_it),
+        cmocka_unit_test(a_dump_that_is_gone_is_taken_anew),
         cmocka_unit_test(what_was_dropped_by_hand_holds_up_nothing),
         cmocka_unit_test(a_row_that_a_policy_hides_is_missed),
         cmocka_unit_test(what_is_written_meanwhile_is_noticed),
