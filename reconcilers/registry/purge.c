@@ -146,8 +146,39 @@ int purge_begin(struct registry *registry, struct reconcile *rc, const char *id,
                                              "what was to be removed was just taken back");
 }
 
-int purge_end(struct registry *registry, struct reconcile *rc, const char *id, int64_t now_s,
-              struct err *err)
+static void append_due(struct sql *query, const char *id, int64_t now_s)
+{
+    SQL(query, " public.tenant_retained WHERE delete_after <= to_timestamp(");
+    sql_param_int(query, now_s);
+    SQL(query, "::bigint) AND tenant_id = ");
+    sql_param(query, id);
+}
+
+/* In one statement: a bucket that is kept by itself would make the rest look as if it were to be
+ * kept too (append_none_is_kept). */
+static void append_end(struct sql *query, const char *id, const struct purge *purge, int64_t now_s)
+{
+    if (purge->policy != DELETION_SNAPSHOT) {
+        SQL(query, "DELETE FROM");
+        append_due(query, id, now_s);
+        return;
+    }
+    SQL(query, "WITH gone AS (DELETE FROM");
+    append_due(query, id, now_s);
+    SQL(query, " AND kind <> 'bucket'), kept AS (UPDATE public.tenant_retained r SET delete_after "
+               "= NULL FROM (SELECT id FROM");
+    append_due(query, id, now_s);
+    SQL(query, " AND kind = 'bucket') due WHERE r.id = due.id RETURNING r.tenant_id) "
+               "UPDATE public.tenants t SET purge_policy = NULL, purge_began_at = NULL, "
+               "updated_at = now() WHERE t.status = 'deleted' AND EXISTS (SELECT FROM kept) "
+               "AND t.tenant_uid = ");
+    sql_param(query, purge->tenant_uid);
+    SQL(query, " AND t.id = ");
+    sql_param(query, id);
+}
+
+int purge_end(struct registry *registry, struct reconcile *rc, const char *id,
+              const struct purge *purge, int64_t now_s, struct err *err)
 {
     AUTO(registry_loan) struct registry_loan loan = {0};
     AUTO(sql) struct sql query = {0};
@@ -157,10 +188,8 @@ int purge_end(struct registry *registry, struct reconcile *rc, const char *id, i
         return -1;
     }
     sql_init(&query);
-    SQL(&query, "SELECT FROM public.tenant_retained WHERE delete_after <= to_timestamp(");
-    sql_param_int(&query, now_s);
-    SQL(&query, "::bigint) AND tenant_id = ");
-    sql_param(&query, id);
+    SQL(&query, "SELECT FROM");
+    append_due(&query, id, now_s);
     if (sql_query(loan.conn, &rc->call, &query, &rows, err)) {
         return registry_loan_report(&loan, err);
     }
@@ -168,9 +197,6 @@ int purge_end(struct registry *registry, struct reconcile *rc, const char *id, i
         return 0;
     }
     sql_clear(&query);
-    SQL(&query, "DELETE FROM public.tenant_retained WHERE delete_after <= to_timestamp(");
-    sql_param_int(&query, now_s);
-    SQL(&query, "::bigint) AND tenant_id = ");
-    sql_param(&query, id);
+    append_end(&query, id, purge, now_s);
     return sql_exec(loan.conn, &rc->call, &query, NULL, err) ? registry_loan_report(&loan, err) : 0;
 }

@@ -2,7 +2,8 @@
  *
  * The claim (purge_begin) and the taking back by a new Tenant both write the tenant's row, each
  * only as long as the other has not: so exactly one of the two happens, whatever the number of
- * controllers. Once begun it is never undone; the id is used no more. */
+ * controllers. Once begun it is never undone; the id is used no more, unless policy Snapshot keeps
+ * buckets under it. */
 #ifndef TENANTRY_REGISTRY_PURGE_H
 #define TENANTRY_REGISTRY_PURGE_H
 
@@ -38,8 +39,10 @@ MUST_CHECK int purge_find(struct registry *registry, struct reconcile *rc, const
  * somebody just did. */
 MUST_CHECK int purge_begin(struct registry *registry, struct reconcile *rc, const char *id,
                            const struct purge *purge, struct err *err);
-/* Everything is removed: forget what is still listed as due. */
+/* Everything is removed that the policy does not keep: forget what is still listed as due. Buckets
+ * that policy Snapshot keeps stay listed for good, and with them the id can be taken back, as after
+ * a deletion with Retain. */
 MUST_CHECK int purge_end(struct registry *registry, struct reconcile *rc, const char *id,
-                         int64_t now_s, struct err *err);
+                         const struct purge *purge, int64_t now_s, struct err *err);
 
 #endif

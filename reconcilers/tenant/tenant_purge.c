@@ -126,7 +126,7 @@ static int purge_one(struct reconcile *rc, const struct services *services, stru
     }
     return purge_begin(services->registry, rc, rc->key, &purge, err) ||
                    undo(rc, services, &purge, err) ||
-                   purge_end(services->registry, rc, rc->key, now_s, err)
+                   purge_end(services->registry, rc, rc->key, &purge, now_s, err)
                ? -1
                : 0;
 }

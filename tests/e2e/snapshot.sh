@@ -68,6 +68,8 @@ for mode in Schema Row; do
         registry "SELECT count(*) FROM tenant_snapshots WHERE tenant_id = '$stays'")"
     registry "UPDATE tenant_retained SET delete_after = now() - interval '1 second' WHERE tenant_id = '$stays'"
     within 90 "when the days are over a dump stands" says 1 registry "SELECT count(*) FROM tenant_snapshots WHERE tenant_id = '$stays' AND taken_at IS NOT NULL"
+    within 60 "and the bucket with it stays listed, for good" says "stay${mode,,}-backups" registry "SELECT name FROM tenant_retained WHERE tenant_id = '$stays' AND kind = 'bucket' AND delete_after IS NULL AND name LIKE '%-backups'"
+    check "but nothing else" 0 "$(registry "SELECT count(*) FROM tenant_retained WHERE tenant_id = '$stays' AND kind <> 'bucket'")"
     within 60 "and its roles go" says 0 server "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tenant\\_stay${mode,,}.%'"
     if [ "$mode" = Schema ]; then
         check "with its schema" t "$(inside tenantry_shared "SELECT to_regnamespace('$schema') IS NULL")"

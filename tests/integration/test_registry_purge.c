@@ -96,13 +96,15 @@ static void what_is_due_is_known_by_its_row(void **state)
     const struct quiet quiet = postgres_quiet_begin();
     CHECK_OK(begin(fixture, &run, &purge), &run.err);
     postgres_quiet_end(&quiet);
-    CHECK_OK(purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, now_s, &run.err),
-             &run.err);
+    CHECK_OK(
+        purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, &purge, now_s, &run.err),
+        &run.err);
     CHECK(!is_due(fixture, &run, now_s, &purge));
     CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenant_retained"), 0);
     const struct quiet again = postgres_quiet_begin();
-    CHECK_OK(purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, now_s, &run.err),
-             &run.err);
+    CHECK_OK(
+        purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, &purge, now_s, &run.err),
+        &run.err);
     postgres_quiet_end(&again);
 }
 
@@ -168,6 +170,43 @@ static int take_back(const struct fixture *fixture, struct run *run, struct sql_
     CHECK_INT(observed.count, 1);
     return record_update(conn, &run->rc.call, &observed.candidates[0], &wanted, columns,
                          ARRAY_COUNT(columns), err);
+}
+
+/* The only dump may be in one of them. */
+static void buckets_that_a_snapshot_keeps_stay_listed(void **state)
+{
+    static const struct retained buckets[] = {{"bucket", "graced-uploads", "default", 1},
+                                              {"bucket", "graced-backups", "default", 1}};
+    const struct fixture *fixture = *state;
+    AUTO(run) struct run run = {0};
+    struct purge purge;
+    struct err err = {0};
+    int64_t now_s = clock_wall_s();
+    const struct tenant tenant = fixture_tenant("graced", "uid-new");
+
+    make_deleted(fixture, &run, "graced", "uid-graced", now_s);
+    postgres_run(fixture->conn, "UPDATE public.tenants SET purge_policy = 'Snapshot'");
+    CHECK_OK(registry_retain(fixture->services.registry, &run.rc, run.work.tenant_id, "graced",
+                             buckets, ARRAY_COUNT(buckets), now_s, &run.err),
+             &run.err);
+    CHECK(is_due(fixture, &run, now_s, &purge));
+    CHECK_INT(purge.policy, DELETION_SNAPSHOT);
+    CHECK_OK(begin(fixture, &run, &purge), &run.err);
+    CHECK_OK(
+        purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, &purge, now_s, &run.err),
+        &run.err);
+    CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenant_retained"), 2);
+    CHECK_INT(postgres_int(fixture->conn, "SELECT count(*) FROM public.tenant_retained WHERE kind "
+                                          "= 'bucket' AND delete_after IS NULL"),
+              2);
+    CHECK(!is_due(fixture, &run, now_s + 1000 * (int64_t)DAY_S, &purge));
+    const struct quiet quiet = postgres_quiet_begin();
+    CHECK_OK(
+        purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, &purge, now_s, &run.err),
+        &run.err);
+    postgres_quiet_end(&quiet);
+    /* As under Retain. */
+    CHECK_OK(take_back(fixture, &run, fixture->conn, &tenant, &err), &err);
 }
 
 static void what_was_taken_back_is_not_removed(void **state)
@@ -236,8 +275,9 @@ static void what_is_being_removed_is_not_taken_back(void **state)
                 "Conflict");
     run_init(&next, fixture, &tenant, &tier_premium);
     CHECK_FAILS(record_ensure(&next.rc, &next.work, &next.err), &next.err, ERR_WAIT, "Purging");
-    CHECK_OK(purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, now_s, &run.err),
-             &run.err);
+    CHECK_OK(
+        purge_end(fixture->services.registry, &run.rc, run.work.tenant_id, &purge, now_s, &run.err),
+        &run.err);
     CHECK_OK(record_ensure(&next.rc, &next.work, &next.err), &next.err);
     CHECK(strcmp(next.work.tenant_id, run.work.tenant_id) != 0);
 }
@@ -300,6 +340,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_deletion_under_way_is_left_alone, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_is_kept_for_longer_keeps_the_rest, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(buckets_that_a_snapshot_keeps_stay_listed, fixture_set_up,
                                         fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_was_taken_back_is_not_removed, fixture_set_up,
                                         fixture_tear_down),
