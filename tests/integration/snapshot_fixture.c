@@ -116,7 +116,9 @@ static int file_open(void *context, struct reconcile *rc, const struct tenant_wo
 
     (void)rc;
     (void)work;
-    (void)err;
+    if (store->away) {
+        return err_set(err, ERR_TERMINAL, "SnapshotNoStore", "there is none");
+    }
     store->earlier = earlier;
     store->opened++;
     *ret = (struct snapshot_sink){

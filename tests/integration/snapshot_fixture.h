@@ -18,6 +18,7 @@ struct file_store {
     int earlier;              /* deletions that have a dump of their own, as was said last */
     int finished;             /* how many dumps were written whole */
     bool cut_short;           /* reading back ends as when the program ends; once */
+    bool away;                /* there is no store any more */
     bool damages;             /* what it gives back is not what was written */
     const char *during_write; /* SQL that a superuser runs when the first piece comes */
     const char *database;

@@ -405,20 +405,26 @@ static void a_dump_that_is_gone_is_taken_anew(void **state)
     snapshot_drop_restored(back);
 }
 
-/* Nor is there anything to be dumped. */
-static void a_dump_that_goes_after_the_database_holds_up_nothing(void **state)
+/* There is nothing to be removed any more; before, there is. */
+static void a_store_that_goes_after_the_database_holds_up_nothing(void **state)
 {
     AUTO(run) struct run run;
     AUTO(run) struct run first;
     AUTO(run) struct run second;
+    AUTO(run) struct run third;
     const struct fixture *fixture = snapshot_use_store(state, "tenant_late");
     const struct tenant tenant = fixture_tenant("late", "uid-late");
 
     snapshot_make(&run, fixture, &tenant);
-    CHECK_OK(snapshot_end(&first, fixture, &tenant), &first.err);
-    CHECK_INT(unlink(snapshot_file.path), 0);
+    snapshot_begin_end(&first, fixture, &tenant);
+    CHECK_FAILS(snapshot_end_once(&first), &first.err, ERR_WAIT, "Progressing");
+    snapshot_file.away = true;
     snapshot_begin_end(&second, fixture, &tenant);
-    CHECK_OK(snapshot_end_once(&second), &second.err);
+    CHECK_FAILS(snapshot_end_once(&second), &second.err, ERR_TERMINAL, "SnapshotNoStore");
+    CHECK_INT(count_databases("tenant_late"), 1);
+    postgres_run(NULL, "DROP DATABASE tenant_late");
+    snapshot_begin_end(&third, fixture, &tenant);
+    CHECK_OK(snapshot_end_once(&third), &third.err);
     CHECK_INT(snapshot_file.finished, 1);
 }
 
@@ -583,7 +589,7 @@ int main(void)
         cmocka_unit_test(what_was_unforced_is_forced_again),
         cmocka_unit_test(a_snapshot_that_stands_is_not_taken_twice),
         cmocka_unit_test(a_dump_that_is_gone_is_taken_anew),
-        cmocka_unit_test(a_dump_that_goes_after_the_database_holds_up_nothing),
+        cmocka_unit_test(a_store_that_goes_after_the_database_holds_up_nothing),
         cmocka_unit_test(a_receipt_that_is_void_permits_nothing),
         cmocka_unit_test(a_dump_that_was_stored_is_proven_and_not_written_again),
         cmocka_unit_test(a_dump_that_never_arrived_or_is_old_is_written_again),
