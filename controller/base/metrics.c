@@ -16,7 +16,7 @@
 
 enum {
     SERIES_MAX = 10000,
-    COLLECTORS_MAX = 32,
+    COLLECTORS_MAX = 64, /* more than the caches and queues that a manager takes */
     LABEL_VALUE_MAX_BYTES = 128,
     KEY_MAX_BYTES = METRIC_LABELS_MAX * (LABEL_VALUE_MAX_BYTES + 1),
 };

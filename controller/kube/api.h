@@ -136,9 +136,6 @@ MUST_CHECK int kube_stream(struct kube_client *client, const struct call *call,
                            const struct kube_ref *collection, const struct kube_stream *stream,
                            struct err *err);
 
-/* Use new connections from now on: after a watch went silent. */
-void kube_client_drop_connections(struct kube_client *client);
-
 /* Fill *err from a Status object's JSON and HTTP status; for in-stream watch errors, whose
  * http_status is 0: then the Status's own code counts. Returns -1. */
 int kube_status_error(struct str status_json, int http_status, struct err *err);

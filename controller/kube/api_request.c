@@ -151,11 +151,6 @@ void kube_client_free(struct kube_client *client)
     free(client);
 }
 
-void kube_client_drop_connections(struct kube_client *client)
-{
-    http_client_drop_connections(client->http);
-}
-
 /* Bring the transport up to date with the credentials' TLS material. */
 static int sync_tls(struct kube_client *client, const struct call *call, struct err *err)
 {

@@ -21,6 +21,7 @@ struct kind_wait {
 
 /* resource, the kind that is waited for, is borrowed. */
 void kind_wait_init(struct kind_wait *wait, const struct kube_resource *resource);
+/* Free what it keeps; the struct itself stays the caller's. */
 void kind_wait_release(struct kind_wait *wait);
 /* The kind was there meanwhile: what was seen before counts no more. */
 void kind_wait_forget(struct kind_wait *wait);

@@ -109,6 +109,7 @@ struct watch {
     _Atomic uint64_t watch_count;
     _Atomic uint64_t event_count;
     atomic_bool is_synced;
+    atomic_bool is_following;
 
     bool knows_served; /* of an optional kind: is_served was told */
     bool is_served;
@@ -171,6 +172,7 @@ void watch_stats_get(struct watch *watch, struct watch_stats *ret)
         .watches = atomic_load(&watch->watch_count),
         .events = atomic_load(&watch->event_count),
         .synced = atomic_load(&watch->is_synced),
+        .following = atomic_load(&watch->is_following),
     };
 }
 
@@ -245,6 +247,7 @@ static void finish_view(struct watch *watch, struct str version)
               KV("resource_version", buf_text(&watch->resource_version)),
               KV_INT("duration_ms", clock_monotonic_ms() - watch->request.started_ms));
     atomic_store(&watch->is_synced, true);
+    atomic_store(&watch->is_following, true);
     set_health(watch, NULL);
 }
 
@@ -614,9 +617,6 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
     if (outcome == WATCH_SILENT) {
         watch->silences++;
     }
-    if (err_has_reason(err, "ConnectionSilent")) {
-        kube_client_drop_connections(watch->client);
-    }
     if (is_absence) {
         take_absence(watch);
     } else if (outcome == WATCH_MISSING) {
@@ -644,8 +644,10 @@ static void move_on(struct watch *watch, enum watch_outcome outcome, struct err 
 static void stream_state(struct watch *watch, const struct call *call)
 {
     struct err err = {0};
-    int result = run_stream(watch, call, &err);
 
+    atomic_store(&watch->is_following, watch->state == WATCH_WATCHING);
+    int result = run_stream(watch, call, &err);
+    atomic_store(&watch->is_following, false);
     if (cancel_is_set(call->cancel)) {
         return;
     }
@@ -699,16 +701,15 @@ static bool wait_for_definition(struct watch *watch, const struct call *call)
 {
     struct err err = {0};
 
-    bool is_told =
-        kind_wait_run(&watch->kind_wait, watch->client, call, stream_seconds(&watch->timing),
-                      watch->timing.silence_ms, &err) == 0;
+    int result = kind_wait_run(&watch->kind_wait, watch->client, call,
+                               stream_seconds(&watch->timing), watch->timing.silence_ms, &err);
+    /* A server in a hurry is late with its bookmarks: that asks for another look, not for a poll.
+     */
+    bool is_told = result == 0 || err_has_reason(&err, "ConnectionSilent");
     if (cancel_is_set(call->cancel)) {
         return true;
     }
     atomic_store(&watch->pulse.last_byte_ms, clock_monotonic_ms());
-    if (err_has_reason(&err, "ConnectionSilent")) {
-        kube_client_drop_connections(watch->client);
-    }
     if (!is_told && !watch->is_blind) {
         log_info(watch->log, "cannot watch for the definition of this kind: asking for the kind",
                  KV_ERR(&err));

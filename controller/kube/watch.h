@@ -76,7 +76,8 @@ struct watch_stats {
     uint64_t lists;
     uint64_t watches;
     uint64_t events;
-    bool synced; /* a first view was delivered */
+    bool synced;    /* a first view was delivered */
+    bool following; /* it is complete, and a stream of changes is asked for or open */
 };
 /* What was counted since watch_new. Any thread. */
 void watch_stats_get(struct watch *watch, struct watch_stats *ret);

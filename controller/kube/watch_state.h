@@ -34,6 +34,7 @@ enum { WATCH_OUTCOME_COUNT = WATCH_FAILED + 1 };
 
 /* "ended", "silent", ...: label values and log words. */
 const char *watch_outcome_name(enum watch_outcome outcome);
+/* "listing", "watching", ...: log words. */
 const char *watch_state_name(enum watch_state state);
 
 /* What a failed request means, by its error. `is_open`: the server had begun to answer. */
@@ -55,6 +56,7 @@ struct watch_step {
     bool is_trouble;         /* to be reported as the state of health */
 };
 
+/* What a watch does next; pure, and defined for all facts. */
 struct watch_step watch_decide(const struct watch_facts *facts);
 
 #endif

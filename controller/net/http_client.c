@@ -309,20 +309,6 @@ void http_client_free(struct http_client *client)
     client_release(client);
 }
 
-/* Under the lock: let no request that comes later use the connections of now. */
-static void retire_connections(struct http_client *client)
-{
-    client->retire_wanted = !client->on_caller;
-    client->generation++;
-}
-
-static void wake_thread(struct http_client *client)
-{
-    if (!client->on_caller) {
-        transport_wake(client);
-    }
-}
-
 int http_client_set_tls(struct http_client *client, const struct http_tls *tls, struct err *err)
 {
     struct tls_identity *identity = NULL;
@@ -332,17 +318,13 @@ int http_client_set_tls(struct http_client *client, const struct http_tls *tls, 
     pthread_mutex_lock(&client->lock);
     struct tls_identity *old = client->tls;
     client->tls = identity;
-    retire_connections(client);
+    /* No request that comes later may use the connections of now. */
+    client->retire_wanted = !client->on_caller;
+    client->generation++;
     pthread_mutex_unlock(&client->lock);
     tls_identity_unref(old);
-    wake_thread(client);
+    if (!client->on_caller) {
+        transport_wake(client);
+    }
     return 0;
-}
-
-void http_client_drop_connections(struct http_client *client)
-{
-    pthread_mutex_lock(&client->lock);
-    retire_connections(client);
-    pthread_mutex_unlock(&client->lock);
-    wake_thread(client);
 }

@@ -125,8 +125,4 @@ MUST_CHECK int http_client_perform(struct http_client *client, const struct call
                                    const struct http_request *request, struct http_response *ret,
                                    struct err *err);
 
-/* Use none of the connections for a request that comes later: after a silent stream. They close
- * when the requests that are on them have ended. */
-void http_client_drop_connections(struct http_client *client);
-
 #endif

@@ -28,6 +28,7 @@ struct tls_identity {
 
 MUST_CHECK int tls_identity_new(const struct http_tls *tls, struct tls_identity **ret,
                                 struct err *err);
+/* One holder more, and one less, which may be of NULL; the last one frees it. Any thread. */
 struct tls_identity *tls_identity_ref(struct tls_identity *identity);
 void tls_identity_unref(struct tls_identity *identity);
 
@@ -82,9 +83,10 @@ struct transfer {
 MUST_CHECK int transfer_prepare(struct transfer *transfer, struct err *err);
 /* When it is to end, by its time-outs and its caller's deadline; INT64_MAX: never. */
 int64_t transfer_expiry_ms(const struct transfer *transfer);
-/* Give it the error, unless it has one, of having expired, or of being canceled; it is concluded
- * after that. False, and nothing changed, when it has not expired. */
+/* Give it the error of having expired, unless it has one; it is concluded after that. False, and
+ * nothing changed, when it has not expired. */
 bool transfer_expire(struct transfer *transfer, int64_t now_ms);
+/* The same with the error of being canceled, at any time. */
 void transfer_cancel(struct transfer *transfer);
 /* Fill response and result from what curl says about the end. */
 void transfer_conclude(struct transfer *transfer, CURLcode code);
@@ -132,8 +134,10 @@ CURLM *direct_new(void);
 /* Do it, here and now; result and response are filled. */
 void direct_perform(struct transfer *transfer, const struct call *call);
 
-/* Start and end the thread; end returns when it is gone. */
+/* Start the thread. Errors: RETRY/OutOfResources. */
 MUST_CHECK int transport_start(struct http_client *client, struct err *err);
+/* Whatever is under way is to end as canceled; when this returns the thread, if there is one, is
+ * gone. */
 void transport_end(struct http_client *client);
 /* Tell the thread that the guarded part of the client changed. */
 void transport_wake(struct http_client *client);

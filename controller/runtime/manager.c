@@ -72,6 +72,8 @@ void manager_block_signals(void)
 /* A request was refused: rights may have been taken away. The server judges a watch when it begins
  * and never again, so that a watch whose right is gone would look well for up to ten minutes. Have
  * all of them ask anew, from where they are; that costs no list, and happens every 10 s at most.
+ * Those that have no complete view are left alone: they ask as it is, and would have to begin
+ * again.
  */
 static void recheck_rights(void *context)
 {
@@ -86,7 +88,11 @@ static void recheck_rights(void *context)
     log_info(NULL, "a request was forbidden: all watches ask for their rights again");
     pthread_mutex_lock(&manager->lock);
     for (size_t i = 0; i < manager->cache_count; i++) {
+        struct watch_stats stats = {0};
         if (manager->caches[i].pass) {
+            watch_stats_get(manager->caches[i].watch, &stats);
+        }
+        if (stats.following) {
             cancel_trigger(manager->caches[i].pass);
         }
     }

@@ -71,8 +71,8 @@ static int render_secret(const struct login_run *run, int slot, const struct sec
         .schema = run->scope.schema,
         .user = login_user(run, slot),
     };
-    if (servers_endpoint(run->work->services->servers, run->rc->arena, run->scope.server,
-                         &address.endpoint, err)) {
+    if (servers_endpoint(run->work->services->servers, &run->rc->call, run->rc->arena,
+                         run->scope.server, &address.endpoint, err)) {
         return -1;
     }
     login_secret_render(&address, password, ret);

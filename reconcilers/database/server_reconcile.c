@@ -274,8 +274,8 @@ static int tell_registry(struct visit *visit, struct err *err)
     if (!visit->looked) {
         return 0;
     }
-    if (servers_endpoint(visit->services->servers, visit->rc->arena, visit->server->name, &endpoint,
-                         err)) {
+    if (servers_endpoint(visit->services->servers, &visit->rc->call, visit->rc->arena,
+                         visit->server->name, &endpoint, err)) {
         return -1;
     }
     const struct registry_server server = {

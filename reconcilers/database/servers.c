@@ -28,6 +28,7 @@
 
 enum {
     CREDENTIALS_MAX_AGE_MS = 5 * 60 * 1000,
+    CREDENTIALS_RETRY_MS = 10 * 1000,
     CREDENTIALS_MIN_AGE_MS = 1000, /* refused this soon after being read: they are wrong indeed */
     CA_MAX_BYTES = 256 * 1024,
 };
@@ -41,6 +42,8 @@ struct servers {
     int connections;
     server_credentials_fn fetch;
     void *fetch_context;
+    int64_t max_age_ms; /* of credentials */
+    int64_t retry_ms;
     pthread_mutex_t lock;
     struct map by_name; /* of struct server */
 };
@@ -55,7 +58,8 @@ struct server {
     struct sql_pool *shared_pool; /* to the shared database */
     pthread_mutex_t lock;
     struct server_credentials credentials;
-    int64_t read_ms;               /* when credentials were read; 0 = never */
+    int64_t read_ms;   /* when credentials were read; 0 = never */
+    int64_t failed_ms; /* when they were last asked for in vain; 0 = not since read_ms */
     int64_t seen_ms[SERVER_PARTS]; /* when each was seen to stand, 0 = never; under servers->lock */
 };
 
@@ -142,11 +146,18 @@ static void copy_credentials(struct server_credentials *target,
     secret_copy(&target->password, &source->password);
 }
 
-/* A copy of what is known, if it is younger than max_age_ms. */
-static bool recall(struct server *server, int64_t max_age_ms, struct server_credentials *ret)
+static bool is_within(int64_t since_ms, int64_t duration_ms)
+{
+    return since_ms > 0 && clock_monotonic_ms() - since_ms < duration_ms;
+}
+
+/* A copy of what is known, if it is younger than max_age_ms, or anything younger was asked for in
+ * vain less than retry_ms ago. */
+static bool recall(struct server *server, int64_t max_age_ms, int64_t retry_ms,
+                   struct server_credentials *ret)
 {
     pthread_mutex_lock(&server->lock);
-    bool known = server->read_ms > 0 && clock_monotonic_ms() - server->read_ms < max_age_ms;
+    bool known = is_within(server->read_ms, max_age_ms) || is_within(server->failed_ms, retry_ms);
     if (known) {
         copy_credentials(ret, &server->credentials);
     }
@@ -165,6 +176,7 @@ static void remember(struct server *server, const struct server_credentials *fre
     server_credentials_release(known);
     copy_credentials(known, fresh);
     server->read_ms = clock_monotonic_ms();
+    server->failed_ms = 0;
     pthread_mutex_unlock(&server->lock);
     if (changed) {
         sql_pool_reset(server->pool);
@@ -172,21 +184,43 @@ static void remember(struct server *server, const struct server_credentials *fre
     }
 }
 
-static int get_credentials(struct server *server, const struct call *call, int64_t max_age_ms,
-                           struct server_credentials *ret, struct err *err)
+/* What was read last, if there is any, since nothing newer can be had. */
+static bool fall_back(struct server *server, struct server_credentials *ret)
+{
+    pthread_mutex_lock(&server->lock);
+    bool known = server->read_ms > 0;
+    if (known) {
+        server->failed_ms = clock_monotonic_ms();
+        copy_credentials(ret, &server->credentials);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return known;
+}
+
+static int fetch_credentials(struct server *server, const struct call *call,
+                             struct server_credentials *ret, struct err *err)
 {
     struct servers *servers = server->servers;
 
-    if (recall(server, max_age_ms, ret)) {
-        return 0;
-    }
     if (servers->fetch(servers->fetch_context, call, server->spec, ret, err) == 0) {
         remember(server, ret);
         return 0;
     }
     server_credentials_release(ret);
     bool told = err_has_reason(err, "ServerCredentialsMissing") || err->cls == ERR_CANCELED;
-    return !told && recall(server, INT64_MAX, ret) ? 0 : -1;
+    return !told && fall_back(server, ret) ? 0 : -1;
+}
+
+/* As long as the API server is out of reach it is asked once in a while, not by each step and each
+ * health check of a thousand tenants. */
+static int get_credentials(struct server *server, const struct call *call,
+                           struct server_credentials *ret, struct err *err)
+{
+    const struct servers *servers = server->servers;
+
+    return recall(server, servers->max_age_ms, servers->retry_ms, ret)
+               ? 0
+               : fetch_credentials(server, call, ret, err);
 }
 
 /* ---- connecting ---- */
@@ -232,7 +266,7 @@ static int open_connection(struct server *server, const struct call *call, const
 {
     AUTO(server_credentials) struct server_credentials credentials = {0};
 
-    if (get_credentials(server, call, CREDENTIALS_MAX_AGE_MS, &credentials, err)) {
+    if (get_credentials(server, call, &credentials, err)) {
         return -1;
     }
     if (open_with(server, call, database, &credentials, ret, err) == 0) {
@@ -244,10 +278,10 @@ static int open_connection(struct server *server, const struct call *call, const
     (void)explain_refusal(server, err);
     struct err refusal = *err;
     server_credentials_release(&credentials);
-    if (recall(server, CREDENTIALS_MIN_AGE_MS, &credentials)) {
+    if (recall(server, CREDENTIALS_MIN_AGE_MS, 0, &credentials)) {
         return -1;
     }
-    if (get_credentials(server, call, 0, &credentials, err)) {
+    if (fetch_credentials(server, call, &credentials, err)) {
         if (!err_has_reason(err, "ServerCredentialsMissing")) {
             *err = refusal;
         }
@@ -346,6 +380,7 @@ struct servers *servers_new(struct kube_client *kube, struct cache *cache,
     servers->connections = connections_per_server > 0 ? connections_per_server : 1;
     servers->fetch = fetch_from_secrets;
     servers->fetch_context = servers;
+    servers_set_credentials_age(servers, CREDENTIALS_MAX_AGE_MS, CREDENTIALS_RETRY_MS);
     pthread_mutex_init(&servers->lock, NULL);
     map_init(&servers->by_name);
     return servers;
@@ -373,6 +408,12 @@ void servers_set_credentials(struct servers *servers, server_credentials_fn fetc
 {
     servers->fetch = fetch;
     servers->fetch_context = context;
+}
+
+void servers_set_credentials_age(struct servers *servers, int64_t max_age_ms, int64_t retry_ms)
+{
+    servers->max_age_ms = max_age_ms;
+    servers->retry_ms = retry_ms;
 }
 
 void servers_forget(struct servers *servers, const char *server)
@@ -524,7 +565,7 @@ static int try_login(struct server *server, struct reconcile *rc, const char *da
     AUTO(server_credentials) struct server_credentials credentials = {0};
     AUTO(sql_conn) struct sql_conn *conn = NULL;
 
-    if (get_credentials(server, &rc->call, CREDENTIALS_MAX_AGE_MS, &credentials, err) ||
+    if (get_credentials(server, &rc->call, &credentials, err) ||
         backend_enter(server->backend, rc, err)) {
         return -1;
     }
@@ -560,7 +601,7 @@ int servers_target(struct servers *servers, struct reconcile *rc, const char *se
     if (server_get(servers, server, &known, err)) {
         return -1;
     }
-    int result = get_credentials(known, &rc->call, CREDENTIALS_MAX_AGE_MS, credentials, err);
+    int result = get_credentials(known, &rc->call, credentials, err);
     if (result == 0) {
         const struct database_server *spec = known->spec;
         const char **hosts = ARENA_ARRAY(rc->arena, const char *, spec->host_count);
@@ -592,17 +633,16 @@ static const char *join_hosts(struct arena *arena, const struct database_server 
     return joined;
 }
 
-int servers_endpoint(struct servers *servers, struct arena *arena, const char *server,
-                     struct server_endpoint *ret, struct err *err)
+int servers_endpoint(struct servers *servers, const struct call *call, struct arena *arena,
+                     const char *server, struct server_endpoint *ret, struct err *err)
 {
     AUTO(server_credentials) struct server_credentials credentials = {0};
-    const struct call call = {0};
     struct server *known = NULL;
 
     if (server_get(servers, server, &known, err)) {
         return -1;
     }
-    int result = get_credentials(known, &call, CREDENTIALS_MAX_AGE_MS, &credentials, err);
+    int result = get_credentials(known, call, &credentials, err);
     if (result == 0) {
         *ret = (struct server_endpoint){
             .host = join_hosts(arena, known->spec),

@@ -63,7 +63,8 @@ struct server_endpoint {
     const char *ca_pem; /* "" if none */
     const char *target_session_attrs;
 };
-MUST_CHECK int servers_endpoint(struct servers *servers, struct arena *arena, const char *server,
+MUST_CHECK int servers_endpoint(struct servers *servers, const struct call *call,
+                                struct arena *arena, const char *server,
                                 struct server_endpoint *ret, struct err *err);
 
 /* The controller of DatabaseServer objects: Reachable, Hardened, Ready, version, tenants, in-use

@@ -28,6 +28,9 @@ typedef int (*server_credentials_fn)(void *context, const struct call *call,
                                      struct server_credentials *ret, struct err *err);
 /* Before the first use; for programs without a cluster. */
 void servers_set_credentials(struct servers *servers, server_credentials_fn fetch, void *context);
+/* Before the first use. Credentials are asked for again after max_age_ms; where that fails, those
+ * read last count, and are not asked for anew for retry_ms. */
+void servers_set_credentials_age(struct servers *servers, int64_t max_age_ms, int64_t retry_ms);
 
 /* How another program connects as the controller. *ret lives as long as rc->arena and *credentials,
  * which the caller releases. Errors: RETRY/ServerNotFound, RETRY/ServerCredentialsMissing. */

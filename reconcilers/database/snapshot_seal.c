@@ -92,39 +92,40 @@ static int find(const struct snapshot_taking *taking, const struct seen *seen,
                : 0;
 }
 
+/* The same, with all that was looked at, and the connection that it was looked at over. */
+static int look(const struct snapshot_taking *taking, struct server_loan *loan, struct seen *seen,
+                struct owned *owned, bool *ret_there, struct err *err)
+{
+    struct reconcile *rc = taking->rc;
+
+    if (snapshot_borrow(taking, NULL, loan, err)) {
+        return -1;
+    }
+    if (database_observe(loan->conn, &rc->call, rc->arena, taking->scope, seen, err)) {
+        return snapshot_report(loan, err);
+    }
+    database_owned(taking->scope, seen, owned);
+    return find(taking, seen, owned, ret_there, err);
+}
+
 int snapshot_find(const struct snapshot_taking *taking, bool *ret_there, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
-    struct reconcile *rc = taking->rc;
-    struct seen *seen = ARENA_NEW(rc->arena, struct seen);
+    struct seen *seen = ARENA_NEW(taking->rc->arena, struct seen);
     struct owned owned;
 
-    if (snapshot_borrow(taking, NULL, &loan, err)) {
-        return -1;
-    }
-    if (database_observe(loan.conn, &rc->call, rc->arena, taking->scope, seen, err)) {
-        return snapshot_report(&loan, err);
-    }
-    database_owned(taking->scope, seen, &owned);
-    return find(taking, seen, &owned, ret_there, err);
+    return look(taking, &loan, seen, &owned, ret_there, err);
 }
 
 int snapshot_seal(const struct snapshot_taking *taking, bool *ret_there, struct err *err)
 {
     AUTO(server_loan) struct server_loan loan = {0};
-    struct reconcile *rc = taking->rc;
-    struct seen *seen = ARENA_NEW(rc->arena, struct seen);
-    struct plan *plan = ARENA_NEW(rc->arena, struct plan);
+    struct arena *arena = taking->rc->arena;
+    struct seen *seen = ARENA_NEW(arena, struct seen);
+    struct plan *plan = ARENA_NEW(arena, struct plan);
     struct owned owned;
 
-    if (snapshot_borrow(taking, NULL, &loan, err)) {
-        return -1;
-    }
-    if (database_observe(loan.conn, &rc->call, rc->arena, taking->scope, seen, err)) {
-        return snapshot_report(&loan, err);
-    }
-    database_owned(taking->scope, seen, &owned);
-    if (find(taking, seen, &owned, ret_there, err)) {
+    if (look(taking, &loan, seen, &owned, ret_there, err)) {
         return -1;
     }
     if (!*ret_there) {

@@ -26,6 +26,7 @@ struct aws_service {
 MUST_CHECK int aws_service_init(struct aws_service *ret, struct http_client *http, const char *url,
                                 const char *region, const char *service, const char *access_key,
                                 const struct secret *secret_key, struct err *err);
+/* Free what was copied; http stays. */
 void aws_service_release(struct aws_service *service);
 
 struct aws_request {
@@ -51,6 +52,7 @@ struct aws_answer {
     char code[64];     /* of an error: "NoSuchBucket"; "" if the answer names none */
     char message[256]; /* of an error */
 };
+/* Free the answer's body and headers; the struct stays the caller's. */
 void aws_answer_release(struct aws_answer *answer);
 static inline void auto_release_aws_answer(struct aws_answer *answer)
 {
@@ -74,6 +76,7 @@ MUST_CHECK int aws_perform(const struct aws_service *service, const struct call 
 int aws_explain(struct aws_answer *answer, struct err *err);
 /* Whether trying again at once is worth it. */
 bool aws_is_passing(const struct aws_answer *answer);
+/* Whether the answer is the error of that name, as "NoSuchBucket". */
 bool aws_has_code(const struct aws_answer *answer, const char *code);
 /* Whether the other side could not be reached at all: what a backend counts. */
 bool aws_err_unreachable(const struct err *err);

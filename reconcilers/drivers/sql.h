@@ -54,8 +54,11 @@ struct sql {
     struct arena arena; /* of numbers turned into text */
     bool failed; /* too long, an identifier over 63 bytes or not UTF-8, too many parameters */
 };
+/* Empty; released by the caller. */
 void sql_init(struct sql *query);
+/* Empty again, with its memory kept for the next text. */
 void sql_clear(struct sql *query);
+/* Wipe and free it. */
 void sql_release(struct sql *query);
 static inline void auto_release_sql(struct sql *query)
 {
@@ -64,6 +67,7 @@ static inline void auto_release_sql(struct sql *query)
 
 /* Append text that is a literal in our source: SQL(&q, "DROP ROLE "); */
 #define SQL(query, literal) sql_append_literal((query), "" literal, sizeof(literal) - 1)
+/* For the macro SQL alone: length bytes of a literal, as they are. */
 void sql_append_literal(struct sql *query, const char *text, size_t length);
 /* Append embedded SQL (a migration that ships inside the program). */
 struct embedded_file;

@@ -120,7 +120,7 @@ static int connect(struct reconcile *rc, const struct services *services,
 {
     struct server_endpoint endpoint;
 
-    if (servers_endpoint(services->servers, rc->arena, tenant->status.place.server, &endpoint,
+    if (servers_endpoint(services->servers, call, rc->arena, tenant->status.place.server, &endpoint,
                          err)) {
         return -1;
     }

@@ -57,7 +57,8 @@ static void put_server(const struct fixture *fixture)
     struct err err = {0};
 
     arena_init(&arena, 0);
-    CHECK_OK(servers_endpoint(fixture->services.servers, &arena, "primary", &endpoint, &err), &err);
+    CHECK_OK(servers_endpoint(fixture->services.servers, NULL, &arena, "primary", &endpoint, &err),
+             &err);
     const struct registry_server server = {
         .name = "primary",
         .host = endpoint.host,

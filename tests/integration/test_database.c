@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "controller/base/clock.h"
+#include "reconcilers/database/servers_internal.h"
 #include "reconcilers/database/steps.h"
 #include "reconcilers/registry/steps.h"
 
@@ -157,6 +158,62 @@ static void a_changed_password_is_fetched_again(void **state)
     CHECK_OK(result, &err);
 }
 
+/* Who gives credentials, as long as it can. */
+struct giver {
+    bool is_away;
+    int asked;
+};
+
+static int give_while_there(void *context, const struct call *call,
+                            const struct database_server *server, struct server_credentials *ret,
+                            struct err *err)
+{
+    struct giver *giver = context;
+
+    (void)call;
+    (void)server;
+    giver->asked++;
+    if (giver->is_away) {
+        return err_set(err, ERR_RETRY, "ConnectionFailed", "nobody is there");
+    }
+    ret->user = xstrdup("somebody");
+    ret->ca_pem = xstrdup("who vouches");
+    secret_set(&ret->password, STR("secret"));
+    return 0;
+}
+
+/* With a thousand tenants, each health check would ask an API server that is away. */
+static void who_cannot_give_credentials_is_asked_once_in_a_while(void **state)
+{
+    enum { AGE_MS = 20, TIMES = 50 };
+    const struct fixture *fixture = *state;
+    AUTO(arena) struct arena arena;
+    struct giver giver = {0};
+    struct server_endpoint endpoint;
+    struct err err = {0};
+    struct servers *servers =
+        servers_new(NULL, fixture->services.database_servers, "tenantry-system", 1);
+
+    arena_init(&arena, 0);
+    servers_set_credentials(servers, give_while_there, &giver);
+    servers_set_credentials_age(servers, AGE_MS, PATIENCE_MS);
+    CHECK_OK(servers_endpoint(servers, NULL, &arena, "primary", &endpoint, &err), &err);
+    giver.is_away = true;
+    CHECK(cancel_sleep_ms(NULL, AGE_MS + 1));
+    for (int i = 0; i < TIMES; i++) {
+        CHECK_OK(servers_endpoint(servers, NULL, &arena, "primary", &endpoint, &err), &err);
+        CHECK_TEXT(endpoint.ca_pem, "who vouches");
+    }
+    CHECK_INT(giver.asked, 2);
+
+    /* And once it is there again and the while is over, it is asked as before. */
+    giver.is_away = false;
+    servers_set_credentials_age(servers, AGE_MS, 0);
+    CHECK_OK(servers_endpoint(servers, NULL, &arena, "primary", &endpoint, &err), &err);
+    CHECK_INT(giver.asked, 3);
+    servers_free(servers);
+}
+
 static void an_unknown_server_is_named(void **state)
 {
     const struct fixture *fixture = *state;
@@ -177,6 +234,7 @@ int main(void)
         cmocka_unit_test(everything_of_the_contract_stands),
         cmocka_unit_test(a_second_run_writes_nothing),
         cmocka_unit_test(a_server_may_change_while_it_is_used),
+        cmocka_unit_test(who_cannot_give_credentials_is_asked_once_in_a_while),
         cmocka_unit_test(an_unknown_server_is_named),
         cmocka_unit_test(a_changed_password_is_fetched_again),
     };

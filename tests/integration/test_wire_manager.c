@@ -168,6 +168,59 @@ static void c36_a_change_does_not_wait_for_an_old_errors_backoff(void **state)
     process_stop(wire->fixture, &process);
 }
 
+/* How many watches of the ConfigMaps were begun, with the text in their query. */
+static size_t watches_begun(struct wire *wire, const char *query)
+{
+    AUTO(json) json_t *log = faults_log(wire->faults, wire->since);
+    size_t begun = 0;
+    size_t index = 0;
+    json_t *line = NULL;
+    json_array_foreach(log, index, line)
+    {
+        begun += text_equal(js_text_or(line, "/phase", ""), "open") &&
+                 strstr(js_text_or(line, "/path", ""), wire->path) &&
+                 strstr(js_text_or(line, "/query", ""), query);
+    }
+    return begun;
+}
+
+/* A right that is gone shows only where a watch begins. But a view that takes long would never be
+ * complete if it were begun again with each refusal. */
+static void c20_a_403_has_watches_ask_anew_but_begins_no_view_again(void **state)
+{
+    enum { COUNT = 100, FAILING = 10, APART_MS = 100, PERIOD_MS = 10000 };
+    struct wire *wire = *state;
+    for (int i = 0; i < COUNT; i++) {
+        AUTO(free) char *name = xasprintf("map-%d", i);
+        fixture_create_map(wire->fixture, name, "\"in\":\"one\",\"out\":\"one\"");
+    }
+    struct process process = start(wire, "first");
+    EVENTUALLY(process_is_ready(wire->fixture, &process));
+    EVENTUALLY(watches_begun(wire, "watch=1") > 0);
+    int refusal = rule(wire, ",'method':'PATCH','count':-1", "{'type':'status','code':403}");
+    wire->since = faults_mark(wire->faults);
+    for (int i = 0; i < FAILING; i++) {
+        AUTO(free) char *name = xasprintf("refused-%d", i);
+        fixture_create_map(wire->fixture, name, "\"in\":\"one\"");
+        fixture_pass_ms(APART_MS);
+    }
+    EVENTUALLY(watches_begun(wire, "&resourceVersion=") > 0);
+    int64_t asked_ms = clock_monotonic_ms();
+    CHECK_INT(watches_begun(wire, "sendInitialEvents"), 0);
+
+    int slow = rule(wire, ",'query':'sendInitialEvents'", "{'type':'throttle','rate':1000}");
+    (void)rule(wire, ",'watch':true,'open':true", "{'type':'watch-error','code':410}");
+    faults_await(wire->faults, slow, 1);
+    EVENTUALLY(clock_monotonic_ms() - asked_ms > PERIOD_MS);
+    int refused = faults_fired(wire->faults, refusal);
+    EVENTUALLY(faults_fired(wire->faults, refusal) > refused);
+    fixture_pass_ms(1000);
+    faults_remove(wire->faults, 0);
+    EVENTUALLY(fixture_map_has(wire->fixture, "refused-0", "/data/out", "one"));
+    CHECK_INT(watches_begun(wire, "sendInitialEvents"), 1);
+    process_stop(wire->fixture, &process);
+}
+
 static void at_rest(struct wire *wire, int objects, int64_t pass_ms)
 {
     struct process process = start(wire, "first");
@@ -380,6 +433,7 @@ int main(int argc, char **argv)
         TEST(c06_a_storm_of_429_loses_nothing),
         TEST(c29_a_late_echo_is_neither_repeated_nor_hides_a_change),
         TEST(c51_lost_answers_and_conflicts_end_well),
+        TEST(c20_a_403_has_watches_ask_anew_but_begins_no_view_again),
         TEST(c36_a_change_does_not_wait_for_an_old_errors_backoff),
         TEST(c45_c50_at_rest_only_the_lease_is_renewed),
         TEST(c47_a_slow_list_does_not_cost_the_lease),

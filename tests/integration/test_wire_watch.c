@@ -209,6 +209,65 @@ static void c03_a_half_open_watch_is_resumed_within_75_seconds(void **state)
     half_open(*state, NULL, 77000);
 }
 
+/* Which connections the first `count` watches since mark came over, and how many those are. */
+static size_t connections_of_watches(struct wire *wire, int64_t mark, size_t count)
+{
+    enum { CONNECTIONS_MAX = 64 };
+    AUTO(json) json_t *log = faults_log(wire->faults, mark);
+    int64_t seen[CONNECTIONS_MAX] = {0};
+    size_t connections = 0;
+    size_t watches = 0;
+    size_t index = 0;
+    json_t *line = NULL;
+    json_array_foreach(log, index, line)
+    {
+        int64_t connection = js_int_or(line, "/connection", 0);
+        size_t place = 0;
+        if (watches == count || !strstr(js_text_or(line, "/path", ""), wire->path) ||
+            !text_equal(js_text_or(line, "/phase", ""), "open")) {
+            continue;
+        }
+        watches++;
+        while (place < connections && seen[place] != connection) {
+            place++;
+        }
+        if (place == connections) {
+            CHECK(connections < CONNECTIONS_MAX);
+            seen[connections++] = connection;
+        }
+    }
+    CHECK_INT(watches, count);
+    return connections;
+}
+
+/* They notice one after the other, and the first one's new connection is good for all. */
+static void c01_watches_of_a_half_open_connection_move_to_one_other(void **state)
+{
+    enum { WATCHES = 8, SILENCE_MS = 4000, APART_MS = 250 };
+    struct wire *wire = *state;
+    const struct watch_config config = config_maps(wire);
+    struct watch_recorder *recorders[WATCHES];
+    struct watch_timing timing = quick();
+
+    for (size_t i = 0; i < WATCHES; i++) {
+        timing.silence_ms = SILENCE_MS + (int64_t)i * APART_MS;
+        recorders[i] = recorder_start(wire->client, &config, &timing);
+    }
+    for (size_t i = 0; i < WATCHES; i++) {
+        recorder_wait(recorders[i], "healthy");
+    }
+    int64_t mark = faults_mark(wire->faults);
+    (void)rule(wire, ",'watch':true,'open':true,'count':1", "{'type':'blackhole'}");
+    cluster_make_config_map(wire->cluster, "meanwhile");
+    for (size_t i = 0; i < WATCHES; i++) {
+        wait_long(recorders[i], "added meanwhile ", 20000);
+    }
+    CHECK_INT(connections_of_watches(wire, mark, WATCHES), 1);
+    for (size_t i = 0; i < WATCHES; i++) {
+        recorder_stop(recorders[i]);
+    }
+}
+
 static void c07_goaway_and_resets_cost_no_event_and_no_list(void **state)
 {
     enum { ROUNDS = 10 };
@@ -719,6 +778,7 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup(name, begin)
     const struct CMUnitTest tests[] = {
         TEST(c01_twenty_watches_and_their_calls_share_a_connection),
+        TEST(c01_watches_of_a_half_open_connection_move_to_one_other),
         TEST(c02_a_half_open_connection_is_left_and_its_watch_resumed),
         TEST(c07_goaway_and_resets_cost_no_event_and_no_list),
         TEST(c16_views_are_listed_once_and_watched_from_their_version),

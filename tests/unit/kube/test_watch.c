@@ -727,6 +727,31 @@ static void c32_an_optional_kind_is_polled_where_its_definition_cannot_be_watche
     close_stage(&stage);
 }
 
+/* A server in a hurry is late with its bookmarks: no reason to poll, which would take the time
+ * below. */
+static void c32_a_definition_that_nothing_is_heard_of_is_watched_again(void **state)
+{
+    static const char *const script[] = {FAIL("404", NOT_SERVED), HOLD(""),
+                                         FAIL("404", NOT_SERVED), HOLD(""),
+                                         HOLD(LISTED("9")),       NULL};
+    struct watch_config config = WATCH;
+    struct watch_timing timing = FAST;
+    struct stage stage;
+
+    (void)state;
+    config.optional = true;
+    timing.silence_ms = 200;
+    timing.optional_poll_ms = 3600 * 1000;
+    open_stage(&stage, script, &config, &timing);
+    recorder_wait(stage.recorder, "\nserved");
+    for (int i = 0; i < 2; i++) {
+        expect_asked(&stage, STREAM_LIST);
+        expect_definition_asked(&stage, DEFINITION_FROM("300"));
+    }
+    expect_asked(&stage, STREAM_LIST);
+    close_stage(&stage);
+}
+
 /* A quiet stream gives no byte for a minute: that it is open is health enough. */
 static void an_open_stream_is_healthy_before_its_first_byte(void **state)
 {
@@ -823,6 +848,7 @@ int main(void)
         cmocka_unit_test(a_kind_that_is_missing_is_polled_for),
         cmocka_unit_test(c32_an_optional_kind_that_is_missing_is_told_by_its_definition),
         cmocka_unit_test(c32_an_optional_kind_is_polled_where_its_definition_cannot_be_watched),
+        cmocka_unit_test(c32_a_definition_that_nothing_is_heard_of_is_watched_again),
         cmocka_unit_test(an_open_stream_is_healthy_before_its_first_byte),
         cmocka_unit_test(c25_what_is_no_widget_is_left_out_and_counted),
         cmocka_unit_test(c25_an_object_over_the_maximum_is_trouble_that_is_told),

@@ -531,12 +531,13 @@ static void read_whose_answer_was_lost_is_repeated(void **state)
     CHECK_TEXT(buf_text(&response.body), "alive");
 }
 
-static void dropped_connections_are_not_used_again(void **state)
+static void connections_of_before_a_new_identity_are_not_used_again(void **state)
 {
     const struct fixture *fixture = *state;
     AUTO(http_response) struct http_response response = {0};
+    struct err err;
     get(fixture, "/hello", &response);
-    http_client_drop_connections(fixture->client);
+    CHECK_OK(http_client_set_tls(fixture->client, NULL, &err), &err);
     get(fixture, "/hello", &response);
     AUTO(json) json_t *log = server_log(fixture);
     CHECK(js_int_or(json_array_get(log, 0), "/port", -1) !=
@@ -654,7 +655,7 @@ int main(void)
         TEST(cut_answer_is_a_lost_connection),
         TEST(c05_write_whose_answer_was_lost_is_sent_once),
         TEST(read_whose_answer_was_lost_is_repeated),
-        TEST(dropped_connections_are_not_used_again),
+        TEST(connections_of_before_a_new_identity_are_not_used_again),
         TEST(many_threads_share_a_client),
         TEST(freeing_the_client_cancels_what_is_under_way),
     };
