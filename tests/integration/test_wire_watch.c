@@ -749,7 +749,7 @@ static void c32_an_absent_kind_is_not_asked_for_and_seen_once_it_comes(void **st
  * watched. */
 static void c32_an_absent_kind_is_not_asked_for_at_rest(void **state)
 {
-    absent_then_served(*state, 4 * 15000);
+    absent_then_served(*state, 4 * INT64_C(15000));
 }
 
 /* Without the right to watch its definition, the kind itself is asked for. */

@@ -741,7 +741,7 @@ static void c32_a_definition_that_nothing_is_heard_of_is_watched_again(void **st
     (void)state;
     config.optional = true;
     timing.silence_ms = 200;
-    timing.optional_poll_ms = 3600 * 1000;
+    timing.optional_poll_ms = INT64_C(3600) * 1000;
     open_stage(&stage, script, &config, &timing);
     recorder_wait(stage.recorder, "\nserved");
     for (int i = 0; i < 2; i++) {
